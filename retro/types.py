@@ -1,0 +1,61 @@
+"""Plain data that leaves the package: an answer and its evidence; knows no model and no index."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Reason = Literal["out_of_scope", "insufficient", "conflicting", "unverified"]
+
+REASONS: dict[Reason, str] = {
+    "out_of_scope": "nothing in the database is close to this question",
+    "insufficient": "the closest passages do not answer this question",
+    "conflicting": "passages in the database contradict each other",
+    "unverified": "the answer is not supported by the passage it came from",
+}
+"""What each reason tells a person, in the words the page and the shell show."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One retrieved passage.
+
+    ``text`` is the document's own text of the retrieved window. ``start`` and ``end`` are
+    characters *in the document*: of the highlighted answer span where there is one
+    (``highlighted``), else of the whole window. ``window_start`` is where ``text`` begins in the
+    document. ``distance`` is 1 - cosine; ``score`` is the probability that the answer stands here.
+    """
+
+    doc_id: str
+    title: str
+    text: str
+    start: int
+    end: int
+    distance: float
+    score: float
+    window_start: int = 0
+    highlighted: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one question, or the reason why there is none.
+
+    ``confidence`` is in 0..1, higher is surer: the probability that ``candidate`` is right and
+    supported by the database. ``candidate`` is kept when abstaining; ``answer`` is then None.
+    """
+
+    id: str | None
+    question: str
+    answer: str | None
+    abstained: bool
+    reason: Reason | None
+    candidate: str
+    confidence: float
+    evidence: tuple[Evidence, ...] = ()
+    signals: dict[str, float] = field(default_factory=dict)
+    timing_ms: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form of the contract, plain types only."""
+        return asdict(self) | {"evidence": [asdict(e) for e in self.evidence]}
