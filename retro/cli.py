@@ -7,6 +7,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 from index.errors import UserError
 
@@ -100,23 +101,35 @@ def _unknown(name: str) -> str:
 
 
 def _call(name: str, arguments: list[str]) -> int:
-    """Run the command's Typer application on plain-text help and one-line errors."""
+    """Run the command's Typer application, with one-line errors."""
     import typer
-    import typer.main
 
-    app = import_module(COMMANDS[name][0]).app
-    app.rich_markup_mode = None
     program = f"retro {name}"
-    command = typer.main.get_command(app)
     try:
-        result = command.main(arguments, prog_name=program, standalone_mode=False)
+        result = _command(name).main(arguments, prog_name=program, standalone_mode=False)
     except typer.Abort:
         return INTERRUPTED
     except typer.TyperException as error:
-        hint = "" if "\n" in str(error) else f" (see {program} --help)"
-        print(f"{program}: {error.format_message()}{hint}", file=sys.stderr)
+        message = error.format_message()
+        hint = "" if "\n" in message else f" (see {program} --help)"
+        print(f"{program}: {message}{hint}", file=sys.stderr)
         return USER_MISTAKE
     return result if isinstance(result, int) else DONE
+
+
+def _command(name: str) -> Any:
+    """The command of a Typer application: plain text, and no completion set-up of its own."""
+    from typer.main import get_command
+
+    from retro.doctor import require_one_faiss
+
+    if name not in {"doctor", "weights"}:
+        require_one_faiss()
+    app = import_module(COMMANDS[name][0]).app
+    app.rich_markup_mode = None
+    command = get_command(app)
+    command.params = [p for p in command.params if not str(p.name).endswith("_completion")]
+    return command
 
 
 if __name__ == "__main__":
