@@ -1,0 +1,117 @@
+"""When to stay silent, and why; knows a confidence and some signals, not how they came about.
+
+Selective prediction: answer if and only if ``confidence >= threshold`` (El-Yaniv & Wiener 2010;
+Geifman & El-Yaniv 2017). The threshold alone decides whether to abstain; the signals only name the
+reason, so that coverage and risk follow from one number.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from index.errors import UserError
+from retro.types import Reason
+
+
+class Decision(NamedTuple):
+    """``reason`` is None exactly when answering."""
+
+    abstained: bool
+    reason: Reason | None
+
+
+@dataclass(frozen=True)
+class AbstentionPolicy:
+    """The threshold in force, and where one reason ends and the next begins.
+
+    ``out_of_scope``: the nearest chunk is farther than ``scope_distance``, and no neighbour holds
+    ``scope_cover`` of the question's words by rarity. ``conflicting``: at least ``min_conflicting``
+    neighbours give another answer. ``unverified``: the answer does not stand in its neighbour.
+    Otherwise ``insufficient``: near, but not answering. A signal that is not given never speaks.
+    """
+
+    threshold: float = 0.5
+    scope_distance: float = 0.5
+    scope_cover: float = 0.5
+    min_conflicting: float = 1.0
+
+    def decide(self, confidence: float, signals: Mapping[str, float]) -> Decision:
+        """``confidence`` in 0..1, higher is surer; a NaN abstains. Signals by name: signals.py."""
+        if confidence >= self.threshold:
+            return Decision(False, None)
+        return Decision(True, self._reason(signals))
+
+    def _reason(self, signals: Mapping[str, float]) -> Reason:
+        if self._nothing_near(signals):
+            return "out_of_scope"
+        if signals.get("num_conflicting", 0.0) >= self.min_conflicting:
+            return "conflicting"
+        if signals.get("grounded", 1.0) < 0.5:
+            return "unverified"
+        return "insufficient"
+
+    def _nothing_near(self, signals: Mapping[str, float]) -> bool:
+        if signals.get("num_neighbours") == 0:
+            return True
+        far = signals.get("dense_top1", 0.0) > self.scope_distance
+        return far and signals.get("cover_best", 0.0) < self.scope_cover
+
+    def save(self, path: Path) -> None:
+        """Writes JSON, whole or not at all."""
+        part = path.with_name(path.name + ".part")
+        part.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> AbstentionPolicy:
+        """Raises UserError when the file is missing or does not hold these numbers."""
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**{name: float(value) for name, value in stored.items()})
+        except OSError as e:
+            raise UserError(f"cannot read the abstention policy {path}: {e.strerror}") from e
+        except (ValueError, TypeError, AttributeError) as e:
+            raise UserError(f"{path} is not an abstention policy ({e}): write it again") from e
+
+
+def choose_threshold(
+    confidences: Sequence[float], correct: Sequence[bool], max_risk: float | None = None
+) -> float:
+    """The threshold to answer at, from questions whose outcome is known.
+
+    With ``max_risk``: the lowest one, so the largest coverage, at which wrong / answered is at most
+    ``max_risk`` *on these questions*; this is the empirical risk of Geifman & El-Yaniv 2017,
+    without their bound, hence no promise for others. Raises UserError when there is none.
+    Without: the one with the best balanced accuracy (Youden 1950), which weighs answering what is
+    right and declining what is wrong alike, however many there are of each. Thresholds lie midway
+    between neighbouring confidences, so that rounding never moves an answer across.
+    """
+    order = np.argsort(np.asarray(confidences, dtype=np.float64), kind="stable")
+    levels = np.asarray(confidences, dtype=np.float64)[order]
+    right = np.asarray(correct, dtype=bool)[order]
+    if not len(levels):
+        raise UserError("no questions to choose a threshold from: give some with known outcomes")
+    starts = np.flatnonzero(np.diff(levels, prepend=-math.inf) > 0)  # answer from here upwards
+    right_above = right[::-1].cumsum()[::-1][starts]
+    answered = len(levels) - starts
+    if max_risk is None:
+        declined_wrong = (~right).cumsum()[starts] - (~right)[starts]
+        gain = right_above / max(right.sum(), 1) + declined_wrong / max((~right).sum(), 1)
+        best = int(np.argmax(gain))
+    else:
+        risk = 1.0 - right_above / answered
+        if risk.min() > max_risk:
+            raise UserError(
+                f"no threshold keeps the share of wrong answers at {max_risk:g} on these "
+                f"{len(levels)} questions: the least is {risk.min():.3f}"
+            )
+        best = int(np.argmax(risk <= max_risk))
+    below = levels[starts[best] - 1] if starts[best] else 0.0
+    return float((below + levels[starts[best]]) / 2)

@@ -1,0 +1,202 @@
+"""The confidence head: fitted in numpy, calibrated out of fold, kept as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from index.errors import UserError
+from retro.calibration import auroc, calibration_error, isotonic, log_loss, logistic, platt
+from retro.uncertainty import ConfidenceHead, fit_head
+
+Floats = NDArray[np.float64]
+
+
+def sample(num: int = 600, seed: int = 0) -> tuple[list[dict[str, float]], list[bool]]:
+    """Questions whose outcome follows ``near`` and ``p``; ``noise`` says nothing."""
+    rng = np.random.default_rng(seed)
+    near, noise, shift = rng.normal(size=(3, num))
+    p = 1 / (1 + np.exp(-3 * shift))
+    labels = rng.random(num) < 1 / (1 + np.exp(-(1.5 * near + 1.5 * shift)))
+    rows = [
+        {"near": float(a), "p": float(b), "noise": float(c), "constant": 1.0}
+        for a, b, c in zip(near, p, noise, strict=True)
+    ]
+    return rows, labels.tolist()
+
+
+@pytest.fixture(scope="module")
+def head() -> ConfidenceHead:
+    return fit_head(*sample())
+
+
+def test_confidence_ranks_and_is_calibrated_on_rows_never_seen(head: ConfidenceHead) -> None:
+    rows, labels = sample(2000, seed=1)
+    confidence, y = head.score_rows(rows), np.array(labels, dtype=np.float64)
+    assert auroc(confidence, y) > 0.85
+    assert calibration_error(confidence, y) < 0.05
+    assert abs(head.statistics["auroc"] - auroc(confidence, y)) < 0.03
+
+
+def test_one_row_scores_like_many(head: ConfidenceHead) -> None:
+    rows, _ = sample(5, seed=2)
+    assert [head.score(row) for row in rows] == pytest.approx(head.score_rows(rows))
+
+
+def test_weights_follow_the_signals(head: ConfidenceHead) -> None:
+    weights = {f.name: f.weight for f in head.features}
+    assert weights["near"] > 5 * abs(weights["noise"])
+    assert weights["p"] > 5 * abs(weights["noise"])
+    assert "constant" not in weights
+
+
+def test_a_probability_is_taken_as_log_odds(head: ConfidenceHead) -> None:
+    assert {f.name: f.scale for f in head.features}["p"] == "logit"
+
+
+def test_the_same_rows_give_the_same_head(head: ConfidenceHead) -> None:
+    assert fit_head(*sample()) == head
+    rows, labels = sample()
+    changed = fit_head([{**rows[0], "near": 0.0}, *rows[1:]], labels)
+    assert changed.data_hash != head.data_hash
+
+
+def test_saving_and_loading_keep_every_score(head: ConfidenceHead, tmp_path: Path) -> None:
+    head.save(tmp_path / "head.json")
+    assert ConfidenceHead.load(tmp_path / "head.json") == head
+    assert [p.name for p in tmp_path.iterdir()] == ["head.json"]
+    assert json.loads((tmp_path / "head.json").read_text())["version"] == 1
+
+
+def test_missing_signals_are_named(head: ConfidenceHead) -> None:
+    with pytest.raises(UserError, match=r"missing for the confidence head: near, p;"):
+        head.score({"noise": 0.0})
+
+
+def test_further_signals_change_nothing(head: ConfidenceHead) -> None:
+    row = sample(1)[0][0]
+    assert head.score({**row, "unheard_of": 5.0}) == head.score(row)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 1e300, -1e300])
+def test_no_value_of_a_signal_breaks_the_score(head: ConfidenceHead, value: float) -> None:
+    row = sample(1)[0][0]
+    assert 0.0 < head.score({**row, "near": value, "p": value}) < 1.0
+
+
+def test_nan_counts_as_the_mean(head: ConfidenceHead) -> None:
+    row = sample(1)[0][0]
+    mean = next(f.mean for f in head.features if f.name == "near")
+    assert head.score({**row, "near": math.nan}) == pytest.approx(head.score({**row, "near": mean}))
+
+
+def test_no_article_is_learned_from_and_measured_on() -> None:
+    """A signal that only tells articles apart must not look good, as it does without groups."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(40), 10).tolist()
+    labels = np.repeat(rng.random(40) < 0.5, 10).tolist()
+    marks = np.repeat(rng.normal(size=(40, 30)), 10, axis=0)
+    rows: list[Mapping[str, float]] = [
+        {f"m{j}": float(v) for j, v in enumerate(row)} for row in marks
+    ]
+    grouped = fit_head(rows, labels, groups).statistics["auroc"]
+    assert fit_head(rows, labels).statistics["auroc"] > 0.9
+    assert grouped < 0.75
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels", "groups"),
+    [
+        ([], [], None),
+        ([{"a": 1.0}] * 4, [True] * 4, None),
+        ([{"a": 1.0}] * 4, [True, False] * 2, ["x"] * 4),
+    ],
+)
+def test_rows_that_cannot_be_fitted_are_the_users_mistake(
+    rows: list[dict[str, float]], labels: list[bool], groups: list[str] | None
+) -> None:
+    with pytest.raises(UserError, match="cannot fit a confidence head"):
+        fit_head(rows, labels, groups)
+
+
+def test_rows_with_unlike_signals_are_named() -> None:
+    with pytest.raises(UserError, match="missing for the confidence head: b;"):
+        fit_head([{"a": 1.0, "b": 1.0}, {"a": 2.0}], [True, False])
+    with pytest.raises(ValueError, match="1 rows, 2 labels"):
+        fit_head([{"a": 1.0}], [True, False])
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1}'])
+def test_a_file_that_is_no_head_is_the_users_mistake(tmp_path: Path, text: str) -> None:
+    (tmp_path / "head.json").write_text(text)
+    with pytest.raises(UserError, match=r"head\.json is not a confidence head"):
+        ConfidenceHead.load(tmp_path / "head.json")
+    with pytest.raises(UserError, match="cannot read the confidence head"):
+        ConfidenceHead.load(tmp_path / "absent.json")
+
+
+def test_a_head_of_another_version_is_refused(head: ConfidenceHead, tmp_path: Path) -> None:
+    head.save(tmp_path / "head.json")
+    stored = json.loads((tmp_path / "head.json").read_text()) | {"version": 99}
+    (tmp_path / "head.json").write_text(json.dumps(stored))
+    with pytest.raises(UserError, match="version 99, this program reads version 1"):
+        ConfidenceHead.load(tmp_path / "head.json")
+
+
+def test_logistic_regression_stands_where_its_loss_is_flat() -> None:
+    """The loss is convex, so a point from which no small step leads down is the answer."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(300, 4))
+    y = (rng.random(300) < 1 / (1 + np.exp(-z @ [1.0, -2.0, 0.0, 0.5] - 0.3))).astype(np.float64)
+
+    def loss(w: Floats) -> float:
+        return log_loss(z @ w[1:] + w[0], y) + 0.01 / 2 * float(w[1:] @ w[1:])
+
+    found = logistic(z, y, penalty=0.01)
+    steps = 1e-4 * np.vstack([np.eye(5), -np.eye(5)])
+    assert all(loss(found + step) > loss(found) for step in steps)
+
+
+logits_and_labels = st.lists(
+    st.tuples(st.integers(-4, 4).map(float), st.booleans()), min_size=2, max_size=30
+)
+
+
+@given(logits_and_labels)
+def test_calibration_never_turns_the_order_round(pairs: list[tuple[float, bool]]) -> None:
+    logits, y = (np.array(v, dtype=np.float64) for v in zip(*pairs, strict=True))
+    for fit in (platt, isotonic):
+        confidence = fit(logits, y)(np.linspace(-6, 6, 49))
+        assert (np.diff(confidence) >= 0).all()
+        assert (confidence >= 0).all()
+        assert (confidence <= 1).all()
+
+
+@given(logits_and_labels)
+def test_isotonic_pools_to_block_means(pairs: list[tuple[float, bool]]) -> None:
+    logits, y = (np.array(v, dtype=np.float64) for v in zip(*pairs, strict=True))
+    knots = isotonic(logits, y)
+    assert (np.diff(knots.x) > 0).all()
+    assert (np.diff(knots.y) >= 0).all()
+    edge = 1 / (len(y) + 2)
+    assert min(knots.y) >= edge
+    assert max(knots.y) <= 1 - edge
+
+
+def test_auroc_counts_pairs_and_half_of_ties() -> None:
+    y = np.array([1.0, 1.0, 0.0, 0.0])
+    assert auroc(np.array([3.0, 1.0, 2.0, 1.0]), y) == pytest.approx(2.5 / 4)
+
+
+def test_calibration_error_is_zero_only_when_the_promise_is_kept() -> None:
+    y = np.array([1.0, 0.0] * 50)
+    assert calibration_error(np.full(100, 0.5), y, num_bins=5) == pytest.approx(0.0)
+    assert calibration_error(np.full(100, 0.9), y, num_bins=5) == pytest.approx(0.4)
