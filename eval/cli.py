@@ -1,0 +1,133 @@
+"""The ``retro eval`` commands: options and the order of things; the measuring is elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from eval.conditions import Answering
+    from eval.questions import Question
+    from eval.report import Report
+
+app = typer.Typer(help="Measure answers, abstention and calibration.", no_args_is_help=True)
+
+Index = Annotated[Path, typer.Option("--index", help="Folder of the index.")]
+Data = Annotated[Path, typer.Option("--data", help="Questions, JSON lines (.gz, .xz too).")]
+Out = Annotated[Path, typer.Option("--out", help="Folder for report.json, report.md and plots.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Ask only so many, drawn by --seed.")]
+Seed = Annotated[int, typer.Option(help="Draws the questions and the bootstrap.")]
+K = Annotated[int, typer.Option("--k", "-k", min=1, help="Neighbours for each question.")]
+Batch = Annotated[int, typer.Option("--batch-size", min=1, help="Questions answered together.")]
+Checkpoint = Annotated[str | None, typer.Option(help="The model; default: the shipped one.")]
+Threshold = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Confidence to answer from; default: stored.")
+]
+
+
+@app.command()
+def abstention(
+    index: Index,
+    data: Data,
+    out: Out,
+    limit: Limit = None,
+    seed: Seed = 0,
+    k: K = 8,
+    batch_size: Batch = 16,
+    checkpoint: Checkpoint = None,
+    threshold: Threshold = None,
+) -> None:
+    """Ask each question with and without its passage; does the confidence know?"""
+    from eval.abstention import run
+
+    questions, answerer = _prepare(index, data, out, limit, seed, checkpoint, threshold)
+    report = run(answerer, questions, out, k=k, batch_size=batch_size, seed=seed)
+    _finish(report, out, data, answerer, num_asked=len(questions), seed=seed, k=k)
+
+
+@app.command()
+def reading(
+    index: Index,
+    data: Data,
+    out: Out,
+    limit: Limit = None,
+    seed: Seed = 0,
+    batch_size: Batch = 16,
+    checkpoint: Checkpoint = None,
+    threshold: Threshold = None,
+) -> None:
+    """Give each question its own passage; EM and F1, with abstention as the empty answer."""
+    from eval.reading import run_reading
+
+    questions, answerer = _prepare(index, data, out, limit, seed, checkpoint, threshold)
+    report = run_reading(answerer, questions, out, batch_size=batch_size, seed=seed)
+    _finish(report, out, data, answerer, num_asked=len(questions), seed=seed)
+
+
+@app.command("open")
+def open_(
+    index: Index,
+    data: Data,
+    out: Out,
+    limit: Limit = None,
+    seed: Seed = 0,
+    k: K = 8,
+    batch_size: Batch = 16,
+    checkpoint: Checkpoint = None,
+    threshold: Threshold = None,
+) -> None:
+    """Retrieve passages for each question; EM, F1 and recall of the passage."""
+    from eval.reading import run_open
+
+    questions, answerer = _prepare(index, data, out, limit, seed, checkpoint, threshold)
+    report = run_open(answerer, questions, out, k=k, batch_size=batch_size, seed=seed)
+    _finish(report, out, data, answerer, num_asked=len(questions), seed=seed, k=k)
+
+
+@app.command()
+def demo(
+    index: Index,
+    data: Data,
+    out: Out,
+    k: K = 8,
+    batch_size: Batch = 16,
+    checkpoint: Checkpoint = None,
+    threshold: Threshold = None,
+) -> None:
+    """The bundled questions: answerable ones right, near misses and far ones declined."""
+    from eval.demo import run
+
+    questions, answerer = _prepare(index, data, out, None, 0, checkpoint, threshold)
+    report = run(answerer, questions, out, k=k, batch_size=batch_size)
+    _finish(report, out, data, answerer, num_asked=len(questions), k=k)
+
+
+def _prepare(
+    index: Path,
+    data: Path,
+    out: Path,
+    limit: int | None,
+    seed: int,
+    checkpoint: str | None,
+    threshold: float | None,
+) -> tuple[list[Question], Answering]:
+    """The questions and the answerer; what fails fast comes first."""
+    from eval.questions import read_questions, sample
+    from eval.report import make_folder
+
+    questions = sample(read_questions(data), limit, seed)
+    make_folder(out)
+    from retro.answer import Answerer
+
+    return questions, Answerer.open(index, checkpoint, threshold=threshold)
+
+
+def _finish(report: Report, out: Path, data: Path, answerer: Answering, **settings: Any) -> None:
+    from eval.report import origin
+
+    source = origin(data, answerer.retriever.manifest, **settings)
+    report.save(out, source)
+    typer.echo(report.markdown(source))
+    typer.echo(f"written: {out}/report.json, report.md, predictions.jsonl")
