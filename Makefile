@@ -11,10 +11,10 @@ PYTHON ?= python3
 PORT ?= 7860
 VENV := .venv
 RUN := $(VENV)/bin/python
-PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
+PIP := $(RUN) -m pip install -qq --disable-pip-version-check
 RETRO := $(RUN) -m retro.cli
 READY := $(VENV)/.ready
-UNFINISHED := $(VENV)/.unfinished
+UNFINISHED := .setup-unfinished
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
 help:
@@ -24,16 +24,17 @@ help:
 	@echo "make check   ruff, mypy, import-linter, then the tests (as CI does)"
 	@echo "make bench   run the benchmarks"
 
-setup: $(READY)
+setup: $(READY) ; @:
 
 # READY is written last. An installation that was killed leaves UNFINISHED behind, and the next run
 # starts from an empty environment; one that pip itself gave up (no network) is simply resumed.
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c '$(RECENT)' || { \
-	  echo "setup: $(PYTHON) is $$($(PYTHON) --version 2>&1 || true); Python 3.11 or newer is needed," \
-	       "for example: make PYTHON=python3.12 $(or $(MAKECMDGOALS),setup)" >&2; exit 1; }
+	@$(PYTHON) -c '$(RECENT)' 2>/dev/null || { \
+	  echo "setup: $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing); Python 3.11 or" \
+	       "newer is needed, for example: make PYTHON=python3.12 $(or $(MAKECMDGOALS),setup)" >&2; \
+	  exit 1; }
 	@if [ -e $(UNFINISHED) ] || ! $(RUN) -c 'import pip; $(RECENT)' 2>/dev/null; then \
-	  echo "setup 1/4: creating $(VENV)"; $(PYTHON) -m venv --clear $(VENV); fi
+	  echo "setup 1/4: creating $(VENV)"; touch $(UNFINISHED); $(PYTHON) -m venv --clear $(VENV); fi
 	@touch $(UNFINISHED)
 	@install() { echo "setup $$1"; shift; $(PIP) "$$@" || { rm -f $(UNFINISHED); \
 	    echo "setup: pip failed (see above); run make again to go on from here" >&2; exit 1; }; }; \
