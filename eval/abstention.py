@@ -58,11 +58,7 @@ def run(
 
 def tables(figures: Figures) -> list[Table]:
     """The report's tables, the headline first."""
-    mixtures = [
-        _selection(name, label, figures["selection"][name][label])
-        for name in figures["selection"]
-        for label in LABELS
-    ]
+    mixtures = [_selection(name, labels["em"]) for name, labels in figures["selection"].items()]
     return [
         _separation(figures["separation"]),
         _conditions(figures["conditions"]),
@@ -148,11 +144,12 @@ def _calibration(found: Figures) -> Table:
     return Table("Confidence as the probability of being right", columns, rows)
 
 
-def _selection(name: str, label: str, found: Figures) -> Table:
+def _selection(name: str, found: Figures) -> Table:
     keys = list(found["scores"]["confidence"])
     rows = [[score, *(row[key] for key in keys)] for score, row in found["scores"].items()]
-    title = f"Right against wrong: {_mixture(name)}, right = {LABELS[label]}"
-    return Table(title, ["score", *map(_words, keys)], rows)
+    title = f"Right against wrong: {_mixture(name)}"
+    note = f"Right means {LABELS['em']}; report.json has the same for {LABELS['f1']}."
+    return Table(title, ["score", *map(_words, keys)], rows, note)
 
 
 def _signals(found: Figures) -> Table:

@@ -25,6 +25,7 @@ Checkpoint = Annotated[str | None, typer.Option(help="The model; default: the sh
 Threshold = Annotated[
     float | None, typer.Option(min=0, max=1, help="Confidence to answer from; default: stored.")
 ]
+Resamples = Annotated[int, typer.Option(min=1, help="Bootstrap draws for each interval.")]
 
 
 @app.command()
@@ -38,12 +39,21 @@ def abstention(
     batch_size: Batch = 16,
     checkpoint: Checkpoint = None,
     threshold: Threshold = None,
+    resamples: Resamples = 500,
 ) -> None:
     """Ask each question with and without its passage; does the confidence know?"""
     from eval.abstention import run
 
     questions, answerer = _prepare(index, data, out, limit, seed, checkpoint, threshold)
-    report = run(answerer, questions, out, k=k, batch_size=batch_size, seed=seed)
+    report = run(
+        answerer,
+        questions,
+        out,
+        k=k,
+        batch_size=batch_size,
+        seed=seed,
+        num_resamples=resamples,
+    )
     _finish(report, out, data, answerer, num_asked=len(questions), seed=seed, k=k)
 
 

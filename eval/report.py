@@ -76,7 +76,7 @@ def watched(items: Iterable[T], total: int, label: str) -> Iterator[T]:
 def origin(data: Path, manifest: Manifest, **more: Any) -> dict[str, Any]:
     """Where figures come from: command, date, commit, question set, index manifest, settings."""
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join(["retro", *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "data": str(data),
