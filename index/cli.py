@@ -1,0 +1,135 @@
+"""``retro index …``: build, search, info, verify; knows words and columns, leaves work to others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from index.errors import UserError
+
+SHOWN = 20
+"""Skipped files named after a build; `info` names them all."""
+
+app = typer.Typer(help="Build a token database from your documents, and look into it.")
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="An index folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def build(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="SOURCE…", help="Files or folders: .txt .md .html .jsonl[.gz|.xz]"),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The index folder to write.")],
+    embedder: Annotated[
+        str, typer.Option(help="Name, folder or hub id of the encoder.")
+    ] = "minilm",
+    tokenizer: Annotated[
+        str, typer.Option(help="Name, folder or hub id of the decoder whose tokens are stored.")
+    ] = "smollm2-135m",
+) -> None:
+    """Build the index of some documents; what DIR held is replaced when all is done."""
+    from index.build import build_index, read_skipped
+
+    manifest = build_index(sources, out, embedder=embedder, tokenizer=tokenizer)
+    skipped = read_skipped(out)
+    for item in skipped[:SHOWN]:
+        typer.echo(f"skipped {item.source}: {item.reason}", err=True)
+    if len(skipped) > SHOWN:
+        typer.echo(f"… and {len(skipped) - SHOWN} more: retro index info {out}", err=True)
+    typer.echo(
+        f"{out}: {manifest.num_documents:,} documents, {manifest.num_chunks:,} chunks, "
+        f"{manifest.num_tokens:,} tokens, {len(skipped):,} skipped"
+    )
+
+
+@app.command()
+def search(
+    folder: Folder,
+    text: Annotated[str, typer.Argument(help="What to look for.")],
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many passages.")] = 8,
+    as_json: AsJson = False,
+) -> None:
+    """Print the passages nearest to a text, best first."""
+    from index.retriever import Retriever
+
+    if not text.strip():
+        raise UserError("the text to look for is empty; give some words")
+    found = Retriever.open(folder).search(text, k)
+    for row in _rows(found):
+        if as_json:
+            typer.echo(json.dumps(row, ensure_ascii=False))
+        else:
+            head = "{rank}. {title}  [{doc_id}]  distance {distance:.3f}  BM25 {lexical:.1f}"
+            typer.echo(head.format(**row))
+            typer.echo("   " + " ".join(str(row["text"]).split()) + "\n")
+
+
+@app.command()
+def info(folder: Folder, as_json: AsJson = False) -> None:
+    """Print what an index holds and what it was built with."""
+    from index.build import read_skipped
+    from index.manifest import Manifest
+
+    manifest = Manifest.read(folder)
+    manifest.check_sizes(folder)
+    facts = _facts(manifest)
+    skipped = [vars(item) for item in read_skipped(folder)]
+    if as_json:
+        typer.echo(json.dumps(facts | {"skipped": skipped}, ensure_ascii=False))
+        return
+    for name, value in facts.items():
+        typer.echo(f"{name:18}{value:,}" if isinstance(value, int) else f"{name:18}{value}")
+    for item in skipped:
+        typer.echo(f"skipped {item['source']}: {item['reason']}")
+
+
+@app.command()
+def verify(folder: Folder) -> None:
+    """Read every file of an index and compare its SHA-256 with the manifest."""
+    from index.manifest import Manifest
+
+    manifest = Manifest.read(folder)
+    if broken := manifest.broken_files(folder):
+        names = ", ".join(broken)
+        raise UserError(f"{folder}: damaged or missing: {names}; build the index again")
+    typer.echo(f"{folder}: all {len(manifest.files)} files are as they were written")
+
+
+def _rows(found: Any) -> list[dict[str, Any]]:
+    """One plain dictionary per neighbour of a ``Neighbours``."""
+    return [
+        {
+            "rank": rank + 1,
+            "doc_id": found.doc_ids[rank],
+            "title": found.titles[rank],
+            "text": found.texts[rank],
+            "start": int(found.starts[rank]),
+            "end": int(found.ends[rank]),
+            "distance": round(float(found.distances[rank]), 4),
+            "lexical": round(float(found.lexical[rank]), 4),
+            "score": round(float(found.scores[rank]), 4),
+        }
+        for rank in range(len(found))
+    ]
+
+
+def _facts(manifest: Any) -> dict[str, Any]:
+    sizes = sum(record.size for record in manifest.files.values())
+    return {
+        "documents": manifest.num_documents,
+        "chunks": manifest.num_chunks,
+        "tokens": manifest.num_tokens,
+        "bytes": sizes,
+        "chunk_size": manifest.chunk_size,
+        "embedder": f"{manifest.embedder} ({manifest.embedder_sha256[:16]})",
+        "tokenizer": f"{manifest.tokenizer} ({manifest.tokenizer_sha256[:16]})",
+        "faiss_type": manifest.faiss_type,
+        "built": manifest.built,
+        "version": manifest.version,
+    }

@@ -1,0 +1,65 @@
+"""Keys of chunks in FAISS; knows vectors and numbers, nothing of text.
+
+The keys themselves are kept beside the FAISS index (``keys.npy``, float16), so that the distance
+of any chunk is exact whatever FAISS type found it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Keys = NDArray[np.float32]
+POINTS_PER_CENTROID = 39
+"""FAISS warns below this; a corpus too small for a type gets a smaller number of lists."""
+
+
+def faiss_type(num_keys: int) -> str:
+    """FAISS factory string by size: exact up to 100 k, then inverted lists of 8-bit codes."""
+    if num_keys <= 100_000:
+        return "Flat"
+    if num_keys <= 1_000_000:
+        return f"IVF{min(4096, num_keys // (2 * POINTS_PER_CENTROID))},SQ8"
+    lists = 65536 if num_keys <= 10_000_000 else 262144
+    return f"IVF{lists}_HNSW32,SQ8"
+
+
+def build_faiss(keys: NDArray[np.float16], kind: str) -> Any:
+    """A FAISS inner-product index of ``keys`` [n, dim], trained on a seeded sample of them."""
+    import faiss
+
+    faiss_index = faiss.index_factory(keys.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+    if not faiss_index.is_trained:
+        lists = faiss.extract_index_ivf(faiss_index).nlist
+        count = min(len(keys), lists * 64)
+        rows = np.sort(np.random.default_rng(0).choice(len(keys), count, replace=False))
+        faiss_index.train(keys[rows].astype(np.float32))
+    for start in range(0, len(keys), 1 << 16):
+        faiss_index.add(keys[start : start + (1 << 16)].astype(np.float32))
+    return faiss_index
+
+
+class DenseIndex:
+    """Nearest keys by cosine, from a FAISS file and the keys mapped from disk."""
+
+    def __init__(self, folder: Path) -> None:
+        import faiss
+
+        self._keys = np.load(folder / "keys.npy", mmap_mode="r", allow_pickle=False)
+        self._faiss = faiss.read_index(str(folder / "faiss.index"))
+        if (ivf := faiss.try_extract_index_ivf(self._faiss)) is not None:
+            ivf.nprobe = 64
+
+    def search(self, queries: Keys, depth: int) -> NDArray[np.int64]:
+        """Chunk ids of the nearest keys, best first, int64 [n, depth]; -1 where there are none."""
+        depth = min(depth, len(self._keys))
+        ids: NDArray[np.int64] = self._faiss.search(queries, depth)[1]
+        return ids
+
+    def cosines(self, query: Keys, chunk_ids: NDArray[np.int64]) -> Keys:
+        """Exact cosine of one query [dim] to the keys of some chunks, float32 [n]."""
+        cosines: Keys = self._keys[chunk_ids].astype(np.float32) @ query
+        return cosines

@@ -1,0 +1,260 @@
+"""Searches an index: dense and lexical candidates, fused; knows no decoder and no answers.
+
+Legend: n questions, d candidates of each kind, k neighbours of one question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.dense import DenseIndex, Keys
+from index.errors import UserError
+from index.keys import KeyEncoder, open_encoder
+from index.lexical import LexicalIndex, words
+from index.manifest import Manifest
+from index.store import TokenStore
+
+Ids = NDArray[np.int64]
+
+DEPTH = 100
+"""Candidates taken from each of the two searches before they are fused."""
+LEXICAL_WEIGHT = 0.4
+QUERY_BLOCK = 512
+PROBE_TEXT = "Who wrote the first encyclopedia, and in which year was it printed?"
+PROBE_COSINE = 0.98
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The neighbours of one question, best first; k may be smaller than asked.
+
+    Every neighbour is a window [N, F]: a chunk and its continuation in the same document.
+    """
+
+    chunk_ids: Ids
+    """int64 [k]"""
+    doc_ids: tuple[str, ...]
+    titles: tuple[str, ...]
+    texts: tuple[str, ...]
+    """The document's own text of the window."""
+    starts: Ids
+    """int64 [k]: the window's first character in its document."""
+    ends: Ids
+    tokens: tuple[NDArray[Any], ...]
+    """Decoder ids of the window, [<= 2 * chunk_size] each."""
+    offsets: tuple[Ids, ...]
+    """Characters *in the document* of each of those tokens, int64 [<= 2 * chunk_size, 2] each."""
+    distances: Keys
+    """float32 [k]: 1 - cosine to the question, whichever search found the neighbour."""
+    lexical: Keys
+    """float32 [k]: BM25 score, 0 where no word is shared."""
+    scores: Keys
+    """float32 [k]: the fused score that orders them, higher is better."""
+    dense_top: Keys
+    """float32 [<= k]: the smallest distances of all, ascending, whatever was fused."""
+    lexical_top: Keys
+    """float32 [<= k]: the highest BM25 scores of all, descending, whatever was fused."""
+    dense_rank: NDArray[np.int32]
+    """int32 [k]: place in the dense list from 0; -1 where the neighbour is not in it."""
+    lexical_rank: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.chunk_ids)
+
+
+class Retriever:
+    """An open index. ``open`` is the way in; everything is mapped, little is read."""
+
+    def __init__(self, folder: Path, manifest: Manifest, encoder: KeyEncoder) -> None:
+        files = folder / manifest.version
+        self.manifest = manifest
+        self.encoder = encoder
+        self.store = TokenStore(files)
+        self._dense = DenseIndex(files)
+        self._lexical = LexicalIndex.open(files / "bm25")
+
+    @classmethod
+    def open(cls, folder: Path, encoder: KeyEncoder | None = None) -> Retriever:
+        """Opens an index with the encoder that built it, or with one that gives the same keys.
+
+        Raises:
+            UserError: there is no index, a file is missing or truncated, or the encoder is
+                another one than the keys were made with.
+        """
+        folder = Path(folder)
+        manifest = Manifest.read(folder)
+        manifest.check_sizes(folder)
+        encoder = encoder or open_encoder(manifest.embedder)
+        _check_encoder(manifest, encoder, folder)
+        return cls(folder, manifest, encoder)
+
+    def search(self, text: str, k: int = 8, exclude: Collection[str] = ()) -> Neighbours:
+        """The ``k`` best neighbours of a question; documents in ``exclude`` count as absent."""
+        return self.search_batch([text], k, [exclude])[0]
+
+    def search_batch(
+        self,
+        texts: Sequence[str],
+        k: int = 8,
+        exclude: Sequence[Collection[str]] | None = None,
+    ) -> list[Neighbours]:
+        """Neighbours of many questions at once, in their order; ``exclude`` is one per question."""
+        exclude = exclude if exclude is not None else [()] * len(texts)
+        if len(exclude) != len(texts):
+            raise ValueError(f"{len(exclude)} exclusions for {len(texts)} questions")
+        found: list[Neighbours] = []
+        for start in range(0, len(texts), QUERY_BLOCK):
+            block = slice(start, start + QUERY_BLOCK)
+            found += self._search_block(texts[block], k, exclude[block])
+        return found
+
+    def document_neighbours(self, doc_id: str, text: str) -> Neighbours:
+        """All windows of one document as the neighbours of a question, best first.
+
+        Raises:
+            KeyError: the index has no such document.
+        """
+        chunk_ids = np.asarray(self.store.chunks_of(self.store.rows[doc_id]), dtype=np.int64)
+        key = self.encoder.encode([text])[0]
+        lexical = self._lexical.scores(words(text))
+        scored = self._score(chunk_ids, chunk_ids, chunk_ids, key, lexical)
+        return self._neighbours(scored, np.argsort(-scored.fused, kind="stable"))
+
+    def idf(self, word: str) -> float:
+        """Inverse document frequency of a word over chunks; unseen words get the maximum."""
+        return self._lexical.idf(word)
+
+    def _search_block(
+        self, texts: Sequence[str], k: int, exclude: Sequence[Collection[str]]
+    ) -> list[Neighbours]:
+        keys = self.encoder.encode(texts)
+        absent = [self._chunks_of(documents) for documents in exclude]
+        depth = max(DEPTH, 2 * k)
+        # Absent chunks take places in the dense list; ask for as many more.
+        dense = self._dense.search(keys, depth + max(map(len, absent), default=0))
+        rows = zip(texts, keys, dense, absent, strict=True)
+        return [self._search_one(*row, depth, k) for row in rows]
+
+    def _search_one(
+        self, text: str, key: Keys, dense_ids: Ids, absent: Ids, depth: int, k: int
+    ) -> Neighbours:
+        lexical = self._lexical.scores(words(text))
+        lexical[absent] = 0
+        dense_ids = dense_ids[(dense_ids >= 0) & ~np.isin(dense_ids, absent)][:depth]
+        lexical_ids = _best(lexical, depth)
+        candidates = np.union1d(dense_ids, lexical_ids)
+        scored = self._score(candidates, dense_ids, lexical_ids, key, lexical)
+        return self._neighbours(scored, self._distinct(scored, k), k)
+
+    def _score(
+        self, candidates: Ids, dense_ids: Ids, lexical_ids: Ids, key: Keys, lexical: Keys
+    ) -> _Scored:
+        cosines = self._dense.cosines(key, candidates)
+        bm25 = lexical[candidates]
+        return _Scored(
+            candidates,
+            cosines,
+            bm25,
+            fuse(cosines, bm25),
+            _ranks(candidates, dense_ids),
+            _ranks(candidates, lexical_ids),
+        )
+
+    def _chunks_of(self, doc_ids: Collection[str]) -> Ids:
+        """Chunk ids of documents, int64 [n]; ids that the index does not have count for nothing."""
+        rows = [self.store.rows[d] for d in doc_ids if d in self.store.rows] if doc_ids else []
+        return np.concatenate([np.empty(0, np.int64), *map(self.store.chunks_of, rows)]).astype(
+            np.int64
+        )
+
+    def _distinct(self, scored: _Scored, k: int) -> Ids:
+        """The ``k`` best candidates of which none lies in the window of a better one, int64 [k]."""
+        chosen: list[int] = []
+        covered: set[int] = set()
+        for place in np.argsort(-scored.fused, kind="stable"):
+            chunk = int(scored.chunk_ids[place])
+            if chunk in covered:
+                continue
+            chosen.append(int(place))
+            covered |= {chunk, self.store.continuation(chunk)}
+            if len(chosen) == k:
+                break
+        return np.asarray(chosen, dtype=np.int64)
+
+    def _neighbours(self, scored: _Scored, order: Ids, k: int | None = None) -> Neighbours:
+        chunk_ids = scored.chunk_ids[order]
+        spans = [self.store.span(int(c)) for c in chunk_ids]
+        documents = [self.store.document(row) for row, _, _ in spans]
+        return Neighbours(
+            chunk_ids=chunk_ids,
+            doc_ids=tuple(d.id for d in documents),
+            titles=tuple(d.title for d in documents),
+            texts=tuple(d.text[a:b] for d, (_, a, b) in zip(documents, spans, strict=True)),
+            starts=np.asarray([start for _, start, _ in spans], dtype=np.int64),
+            ends=np.asarray([end for _, _, end in spans], dtype=np.int64),
+            tokens=tuple(self.store.value(int(c)) for c in chunk_ids),
+            offsets=tuple(self.store.offsets(int(c)) for c in chunk_ids),
+            distances=1 - scored.cosines[order],
+            lexical=scored.bm25[order],
+            scores=scored.fused[order],
+            dense_top=1 - np.sort(scored.cosines)[::-1][:k],
+            lexical_top=np.sort(scored.bm25)[::-1][:k],
+            dense_rank=scored.dense_rank[order],
+            lexical_rank=scored.lexical_rank[order],
+        )
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Candidates of one question and what is known of them, all [c]."""
+
+    chunk_ids: Ids
+    cosines: Keys
+    bm25: Keys
+    fused: Keys
+    dense_rank: NDArray[np.int32]
+    lexical_rank: NDArray[np.int32]
+
+
+def fuse(cosines: Keys, bm25: Keys) -> Keys:
+    """One score of two, float32 [c]: cosine plus BM25 as a share of the best candidate's.
+
+    A weighted sum beat reciprocal ranks: both scores are known for every candidate, and a rank
+    throws away by how much one is better.
+    """
+    best = float(bm25.max(initial=0.0))
+    share = bm25 / best if best > 0 else bm25
+    return (1 - LEXICAL_WEIGHT) * cosines + LEXICAL_WEIGHT * share
+
+
+def _best(scores: Keys, depth: int) -> Ids:
+    """Places of the ``depth`` highest scores above zero, best first, int64."""
+    depth = min(depth, len(scores))
+    top = np.argpartition(scores, len(scores) - depth)[len(scores) - depth :]
+    top = np.sort(top[scores[top] > 0])
+    return top[np.argsort(-scores[top], kind="stable")].astype(np.int64)
+
+
+def _ranks(candidates: Ids, ranked: Ids) -> NDArray[np.int32]:
+    """Place of each candidate in ``ranked``, or -1."""
+    places = {int(chunk): place for place, chunk in enumerate(ranked)}
+    return np.asarray([places.get(int(c), -1) for c in candidates], dtype=np.int32)
+
+
+def _check_encoder(manifest: Manifest, encoder: KeyEncoder, folder: Path) -> None:
+    """Two encoders are one if they give the same key to a probe; names and files may differ."""
+    same = encoder.dim == manifest.dim
+    if same:
+        cosine = float(encoder.encode([PROBE_TEXT])[0] @ np.asarray(manifest.probe, np.float32))
+        same = cosine > PROBE_COSINE
+    if not same:
+        raise UserError(
+            f"{folder}: its keys were made by another embedder than '{encoder.name}' "
+            f"('{manifest.embedder}' at the time); build the index again"
+        )
