@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 
 def risk_coverage(path: Path, curves: Mapping[str, Sequence[Sequence[float]]], title: str) -> None:
-    """Points ``[coverage, selective risk]``, one step line a score, the first one in bold."""
+    """Points ``[coverage, selective risk]``, one line a score, the first one in bold."""
     figure, axes = _axes(title, "coverage (answered / all)", "selective risk (wrong / answered)")
     for number, (name, points) in enumerate(curves.items()):
         coverage, risk = [p[0] for p in points], [p[1] for p in points]
         look: Any = {"linewidth": 2.5} if number == 0 else {"linewidth": 1.2, "linestyle": "--"}
-        axes.step(coverage, risk, where="pre", label=name.replace("_", " "), **look)
+        dot = "." if len(points) == 1 else None  # a constant score has one point and no line
+        axes.plot(coverage, risk, marker=dot, label=name.replace("_", " "), **look)
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.legend()
     _save(figure, path)
