@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -72,21 +72,25 @@ SIGNALS: dict[str, Signal] = {
     "bm25_per_rarity": Signal(+1, "best BM25 score by the question's summed rarity", _QPP),
     "bm25_gap": Signal(+1, "(first - second BM25 score) / first", _QPP),
     "bm25_gap_k": Signal(+1, "(first - last BM25 score) / first", _QPP),
+    "bm25_spread": Signal(+1, "standard deviation / mean of the best BM25 scores", _QPP),
+    "num_neighbours": Signal(+1, "neighbours found", _DENSE),
     "agreement": Signal(+1, "share of neighbours that both searches found", _FUSION),
     "joint_rank": Signal(+1, "1 / (1 + worse of the two ranks) of the best neighbour", _FUSION),
     "title_share": Signal(+1, "share of neighbours with the commonest title", _FUSION),
-    "num_neighbours": Signal(+1, "neighbours found", _DENSE),
+    "match_best": Signal(+1, "overlap and nearness of the best matching neighbour", _FUSION),
+    "match_margin": Signal(+1, "the same minus the mean over the neighbours", _FUSION),
+    "match_gap": Signal(+1, "the same minus the best match in another document", _FUSION),
+    "match_distance": Signal(-1, "distance of the best matching neighbour", _DENSE),
+    "match_names_missing": Signal(-1, "rarity share of names that it lacks", _OVERLAP),
+    "match_missing": Signal(-1, "rarity of the question's words that it lacks", _OVERLAP),
+    "match_missing_max": Signal(-1, "the rarest of them", _OVERLAP),
+    "match_phrase": Signal(+1, "share of adjacent content words adjacent in it", _OVERLAP),
     "cover_best": Signal(+1, "rarity share of the question in one neighbour, title too", _OVERLAP),
     "cover_first": Signal(+1, "the same, in the first neighbour", _OVERLAP),
     "cover_mean": Signal(+1, "the same, mean over the neighbours", _OVERLAP),
     "cover_union": Signal(+1, "the same, in all neighbours together", _OVERLAP),
-    "cover_gap": Signal(+1, "best minus second best neighbour's share", _OVERLAP),
-    "cover_text": Signal(+1, "rarity share in one neighbour's text, title left out", _OVERLAP),
-    "cover_text_union": Signal(+1, "the same, in all neighbours together", _OVERLAP),
-    "cover_sentence": Signal(+1, "rarity share in one sentence and its title", _OVERLAP),
-    "phrase_best": Signal(+1, "share of adjacent content words adjacent in a neighbour", _OVERLAP),
-    "missing_sum": Signal(-1, "rarity of the words that the best neighbour lacks", _OVERLAP),
-    "missing_max": Signal(-1, "the rarest of them", _OVERLAP),
+    "cover_text": Signal(+1, "the same, in one neighbour's text, title left out", _OVERLAP),
+    "cover_sentence": Signal(+1, "the same, in one sentence and its title", _OVERLAP),
     "rarest_found": Signal(+1, "1 if any neighbour holds the question's rarest word", _OVERLAP),
     "name_cover": Signal(+1, "rarity share of names and numbers in one neighbour", _OVERLAP),
     "names_missing": Signal(-1, "names and numbers of the question in no neighbour", _OVERLAP),
@@ -100,7 +104,11 @@ SIGNALS: dict[str, Signal] = {
     "source_sentence": Signal(+1, "the same, in the answer's sentence and title", _GROUND),
     "source_distance": Signal(-1, "distance of the answer's neighbour", _GROUND),
 }
-"""Every name that this module can give; model signals come from elsewhere."""
+"""Every name that this module can give; model signals come from elsewhere.
+
+``match_best`` is the strongest single one: that *one* neighbour is near and holds the words. A name
+in the question that no neighbour holds is the strongest sign of a near miss.
+"""
 
 _LEAST = 1e-6  # a rarity above zero, so that shares are defined
 _FARTHEST = 1.0  # a distance for "nothing there": orthogonal
@@ -146,6 +154,12 @@ class _Question:
         names = {_stem(fold(w)) for w in _WORD.findall(text) if not w[0].islower()}
         return cls([_stem(w) for w in kept], rarity, frozenset(names & rarity.keys()))
 
+    def adjacent(self, stems: Iterable[str]) -> float:
+        """Share of the question's adjacent content words that are adjacent here, 0..1."""
+        pairs = set(pairwise(self.stems))
+        held = pairs & set(pairwise(s for s in stems if s not in _STOP_STEMS))
+        return len(held) / max(len(pairs), 1)
+
     def weigh(self, words: Iterable[str]) -> float:
         return sum(self.rarity[w] for w in words)
 
@@ -172,7 +186,7 @@ def retrieval_signals(
         **scope,
         **lexical_signals(asked, neighbours.lexical_top),
         **agreement_signals(neighbours),
-        **coverage_signals(asked, neighbours),
+        **match_signals(asked, neighbours),
     }
 
 
@@ -203,6 +217,7 @@ def lexical_signals(asked: _Question, scores: NDArray[Any]) -> dict[str, float]:
         "bm25_per_rarity": float(best[0] / asked.weigh(asked.rarity)),
         "bm25_gap": float((best[0] - best[:2][-1]) / max(best[0], _LEAST)),
         "bm25_gap_k": float((best[0] - best[-1]) / max(best[0], _LEAST)),
+        "bm25_spread": float(best.std() / max(best.mean(), _LEAST)),
     }
 
 
@@ -219,58 +234,101 @@ def agreement_signals(neighbours: NeighboursLike) -> dict[str, float]:
     }
 
 
-def coverage_signals(asked: _Question, neighbours: NeighboursLike) -> dict[str, float]:
-    """How much of the question, by rarity, the neighbours hold, and what they lack."""
-    titles = [set(_stems(title)) for title in neighbours.titles] or [set()]
-    stems = [_stems(text) for text in neighbours.texts] or [[]]
-    texts = [set(s) for s in stems]
-    both = [text | title for text, title in zip(texts, titles, strict=True)]
-    shares = [asked.share(words) for words in both]
-    best, *rest = sorted(shares, reverse=True)
-    everything = set().union(*both)
-    lacking = [v for w, v in asked.rarity.items() if w not in both[shares.index(best)]]
-    pairs = set(pairwise(asked.stems))
+@dataclass(frozen=True)
+class _Match:
+    """One neighbour against the question: what it holds, what it lacks, how near it is."""
+
+    held: frozenset[str]
+    cover: float
+    text_cover: float
+    sentence: float
+    phrase: float
+    names_missing: float
+    similarity: float
+    lexical: float
+
+    @classmethod
+    def of(
+        cls, asked: _Question, title: str, text: str, similarity: float, lexical: float
+    ) -> _Match:
+        """``lexical``: its BM25 score as a share of the best neighbour's."""
+        said = set(_stems(title))
+        sentences = [_stems(s) for s in _SENTENCE.split(text)]
+        in_text = set().union(*sentences)
+        held = in_text | said
+        return cls(
+            held=frozenset(held & asked.rarity.keys()),
+            cover=asked.share(held),
+            text_cover=asked.share(in_text),
+            sentence=max(asked.share(said.union(s)) for s in sentences),
+            phrase=asked.adjacent(chain.from_iterable(sentences)),
+            names_missing=asked.share(asked.names - held),
+            similarity=similarity,
+            lexical=lexical,
+        )
+
+    @property
+    def score(self) -> float:
+        """Round weights, set on training articles; the AUROC is flat around them."""
+        nearness = 2.0 * self.similarity + 0.5 * self.lexical
+        return nearness + self.cover + self.sentence + 0.3 * self.phrase - self.names_missing
+
+
+def match_signals(asked: _Question, neighbours: NeighboursLike) -> dict[str, float]:
+    """How much of the question, by rarity, the neighbours hold, and what the best one lacks."""
+    matches = _matches(asked, neighbours)
+    scores = [m.score for m in matches]
+    best = matches[int(np.argmax(scores))]
+    lacking = [v for w, v in asked.rarity.items() if w not in best.held]
     return {
-        "cover_best": best,
-        "cover_first": shares[0],
-        "cover_mean": sum(shares) / len(shares),
-        "cover_union": asked.share(everything),
-        "cover_gap": best - (rest[0] if rest else 0.0),
-        "cover_text": max(map(asked.share, texts)),
-        "cover_text_union": asked.share(set().union(*texts)),
-        "cover_sentence": _best_sentence(asked, neighbours.texts, titles),
-        "phrase_best": max(_adjacent(pairs, s) for s in stems),
-        "missing_sum": float(sum(lacking)),
-        "missing_max": max(lacking, default=0.0),
-        "rarest_found": float(max(asked.rarity, key=asked.rarity.__getitem__) in everything),
-        **_name_signals(asked, both, best),
+        "match_best": best.score,
+        "match_margin": best.score - sum(scores) / len(scores),
+        "match_gap": _gap(neighbours.doc_ids, scores),
+        "match_distance": 1.0 - best.similarity,
+        "match_names_missing": best.names_missing,
+        "match_missing": float(sum(lacking)),
+        "match_missing_max": max(lacking, default=0.0),
+        "match_phrase": best.phrase,
+        **_cover_signals(asked, matches),
         "question_words": float(len(asked.rarity)),
         "question_rarity": asked.weigh(asked.rarity) / len(asked.rarity),
     }
 
 
-def _best_sentence(asked: _Question, texts: Sequence[str], titles: list[set[str]]) -> float:
-    shares = [
-        asked.share(title.union(_stems(sentence)))
-        for text, title in zip(texts, titles, strict=False)
-        for sentence in _SENTENCE.split(text)
-    ]
-    return max(shares, default=0.0)
+def _matches(asked: _Question, neighbours: NeighboursLike) -> list[_Match]:
+    """One for each neighbour; without any, a single one that holds nothing."""
+    similarity = 1.0 - np.asarray(neighbours.distances, dtype=np.float64)
+    lexical = np.asarray(neighbours.lexical, dtype=np.float64)
+    lexical = lexical / max(lexical.max(initial=0.0), _LEAST)
+    rows = zip(neighbours.titles, neighbours.texts, similarity, lexical, strict=True)
+    found = [_Match.of(asked, a, b, float(c), float(d)) for a, b, c, d in rows]
+    return found or [_Match.of(asked, "", "", 1.0 - _FARTHEST, 0.0)]
 
 
-def _adjacent(pairs: set[tuple[str, str]], stems: list[str]) -> float:
-    """Share of the question's adjacent content words that are adjacent here, stop words aside."""
-    held = set(pairwise(s for s in stems if s not in _STOP_STEMS))
-    return len(pairs & held) / max(len(pairs), 1)
+def _gap(doc_ids: Sequence[str], scores: list[float]) -> float:
+    """Best score minus the best one of any other document."""
+    best: dict[str, float] = {}
+    for doc_id, score in zip(doc_ids, scores, strict=False):
+        best[doc_id] = max(score, best.get(doc_id, score))
+    top = sorted(best.values(), reverse=True)[:2]
+    return top[0] - top[-1] if top else 0.0
 
 
-def _name_signals(asked: _Question, held: list[set[str]], fallback: float) -> dict[str, float]:
-    """A name that no neighbour holds is the strongest near-miss sign; no names: ``fallback``."""
-    rarity = asked.weigh(asked.names)
-    best = max(asked.weigh(asked.names & words) for words in held)
+def _cover_signals(asked: _Question, matches: list[_Match]) -> dict[str, float]:
+    everything = frozenset().union(*(m.held for m in matches))
+    named = asked.share(asked.names)
+    missing = min(m.names_missing for m in matches)
+    best = max(m.cover for m in matches)
     return {
-        "name_cover": best / rarity if rarity else fallback,
-        "names_missing": float(len(asked.names.difference(*held))),
+        "cover_best": best,
+        "cover_first": matches[0].cover,
+        "cover_mean": sum(m.cover for m in matches) / len(matches),
+        "cover_union": asked.share(everything),
+        "cover_text": max(m.text_cover for m in matches),
+        "cover_sentence": max(m.sentence for m in matches),
+        "rarest_found": float(max(asked.rarity, key=asked.rarity.__getitem__) in everything),
+        "name_cover": (named - missing) / named if named else best,
+        "names_missing": float(len(asked.names - everything)),
     }
 
 

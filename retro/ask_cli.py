@@ -1,0 +1,167 @@
+"""``retro ask``: one question in words, or a file of them as JSON lines; loads the model late."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from index.errors import UserError
+from retro.types import REASONS, Answer, Evidence
+
+if TYPE_CHECKING:
+    from retro.answer import Answerer
+
+app = typer.Typer()
+
+Index = Annotated[Path, typer.Option(help="Folder of the index to answer from.")]
+Question = Annotated[str | None, typer.Argument(help="The question.")]
+Questions = Annotated[
+    Path | None, typer.Option(help="JSON lines with a question each (and an id, if you like).")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one line an answer.")]
+Checkpoint = Annotated[str | None, typer.Option(help="The model; default: the shipped one.")]
+Threshold = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Answer from this confidence up.")
+]
+Neighbours = Annotated[int, typer.Option("-k", min=1, max=100, help="Passages to read.")]
+Samples = Annotated[int, typer.Option(min=0, max=256, help="Monte-Carlo dropout samples.")]
+
+BATCH = 32
+SHOWN = 3
+"""Passages shown under an answer in words."""
+
+
+@app.command()
+def ask(
+    index: Index,
+    question: Question = None,
+    questions: Questions = None,
+    as_json: AsJson = False,
+    checkpoint: Checkpoint = None,
+    threshold: Threshold = None,
+    k: Neighbours = 8,
+    samples: Samples = 16,
+) -> None:
+    """Answer from the database, with the evidence, or say that the answer is not there."""
+    if (question is None) == (questions is None):
+        raise UserError("give one question, or --questions FILE, not both and not neither")
+    if question is not None and not question.strip():
+        raise UserError("the question is empty; ask something")
+    if questions is not None and not questions.is_file():
+        raise UserError(f"{questions}: no such file; check --questions")
+    from retro.answer import Answerer
+
+    answerer = Answerer.open(index, checkpoint, threshold=threshold, num_samples=samples)
+    if question is not None:
+        answer = answerer.answer(question, k=k)
+        print(_json(answer.to_dict()) if as_json else in_words(answer))
+        return
+    assert questions is not None
+    for row in answer_file(answerer, questions, k):
+        print(_json(row) if as_json else _line(row), flush=True)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One line of a questions file: a question, or what is wrong with the line."""
+
+    id: Any
+    question: str
+    error: str | None
+
+
+def answer_file(answerer: Answerer, path: Path, k: int) -> Iterator[dict[str, Any]]:
+    """One dict a line of the file, in order; a line that cannot be answered gives ``error``."""
+    batch: list[_Row] = []
+    for row in _rows(path):
+        batch.append(row)
+        if len(batch) == BATCH:
+            yield from _answered(answerer, batch, k)
+            batch = []
+    yield from _answered(answerer, batch, k)
+
+
+def _rows(path: Path) -> Iterator[_Row]:
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield _row(number, line)
+
+
+def _row(number: int, line: bytes) -> _Row:
+    try:
+        data = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return _Row(None, "", f"line {number}: not JSON")
+    if not isinstance(data, dict):
+        return _Row(None, "", f"line {number}: not a JSON object")
+    question, name = data.get("question"), data.get("id")
+    if not isinstance(question, str) or not question.strip():
+        return _Row(name, "", f"line {number}: no question")
+    return _Row(name, question, None)
+
+
+def _answered(answerer: Answerer, batch: list[_Row], k: int) -> Iterator[dict[str, Any]]:
+    good = [row for row in batch if row.error is None]
+    answers = iter(_answers(answerer, good, k))
+    for row in batch:
+        yield _failed(row, row.error) if row.error is not None else next(answers)
+
+
+def _answers(answerer: Answerer, rows: list[_Row], k: int) -> list[dict[str, Any]]:
+    """All at once; should that fail, one by one, so that one bad row costs only itself."""
+    ids = [row.id for row in rows]
+    try:
+        found = answerer.answer_batch([row.question for row in rows], ids=ids, k=k)
+        return [answer.to_dict() for answer in found]
+    except Exception as error:
+        if len(rows) == 1:
+            return [_failed(rows[0], f"{type(error).__name__}: {error}")]
+        return [one for row in rows for one in _answers(answerer, [row], k)]
+
+
+def _failed(row: _Row, error: str | None) -> dict[str, Any]:
+    return {"id": row.id, "question": row.question, "error": error}
+
+
+def _json(row: dict[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False)
+
+
+def _line(row: dict[str, Any]) -> str:
+    if "error" in row:
+        return f"{row['question']}\t[{row['error']}]"
+    shown = row["answer"] if row["answer"] is not None else f"[not found: {row['reason']}]"
+    return f"{row['question']}\t{shown}\t{row['confidence']:.2f}"
+
+
+def in_words(answer: Answer) -> str:
+    """An answer for a person at a terminal."""
+    if answer.reason is not None:
+        head = f"I can't find this in the database: {REASONS[answer.reason]}."
+        near = "Nearest passages:"
+    else:
+        head, near = str(answer.answer), "Evidence:"
+    lines = [head, f"confidence {answer.confidence:.2f}"]
+    if answer.evidence:
+        lines += ["", near, *(_passage(e) for e in answer.evidence[:SHOWN])]
+    return "\n".join(lines)
+
+
+def _passage(evidence: Evidence) -> str:
+    """Title and the words around the answer, the answer in [brackets]."""
+    text = evidence.text
+    if evidence.highlighted:
+        start, end = (x - evidence.window_start for x in (evidence.start, evidence.end))
+        begin, stop = max(0, start - 120), end + 120
+        text = f"{text[begin:start]}[{text[start:end]}]{text[end:stop]}"
+    else:
+        text = text[:240]
+    return f"  {evidence.title} ({evidence.doc_id}): …{' '.join(text.split())}…"
+
+

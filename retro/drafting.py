@@ -1,0 +1,324 @@
+"""Drafts answers: encodes the neighbours, writes the likeliest answer and says how sure it was.
+
+Knows the model and tensors of one batch of questions; knows no index and no policy.
+
+Axes: B questions, K neighbours, N = K * R neighbour tokens, T answer tokens, P dropout samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from retro.model import NeighbourContext, RetroForCausalLM
+from retro.prompts import Prompter
+from retro.reader import SpanPosterior, posterior
+from retro.windows import Rows, Window, Windower
+
+DROPOUT_NEIGHBOURS = 4
+"""Neighbours that are read again under dropout: those most likely to hold the answer."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The likeliest answer to one question before anybody decides whether to give it.
+
+    ``text`` is the evidence's own wording where the answer stands in a neighbour; ``source`` is
+    that neighbour, -1 if there is none. ``spans``: for each neighbour the characters of the
+    answer in its text, or None. ``scores``: for each neighbour the probability that the answer
+    stands there. ``signals``: what the model can say, by name (docs/signals.md).
+    """
+
+    text: str
+    source: int
+    spans: tuple[tuple[int, int] | None, ...]
+    scores: tuple[float, ...]
+    signals: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Written:
+    """Greedy answers of a batch. ``tokens`` [B, T] padded by -1; per-question statistics [B]."""
+
+    tokens: Tensor
+    entropy: Tensor
+    margin: Tensor
+
+
+class Drafter:
+    """Answers batches of questions from their neighbours' windows."""
+
+    def __init__(
+        self,
+        model: RetroForCausalLM,
+        windower: Windower,
+        prompter: Prompter,
+        num_samples: int = 16,
+        seed: int = 0,
+    ) -> None:
+        self.model, self.windower, self.prompter = model, windower, prompter
+        self.num_samples, self.seed = num_samples, seed
+
+    @torch.no_grad()
+    def draft(
+        self,
+        questions: Sequence[str],
+        windows: Sequence[Sequence[Window]],
+        texts: Sequence[Sequence[str]],
+    ) -> list[Draft]:
+        """One draft a question; every question needs at least one window.
+
+        ``texts``: the windows' own texts.
+        """
+        queries = [self.windower.question(q) for q in questions]
+        rows = self.windower.rows(queries, windows).to(self.model.device)
+        encoder, top = self.model.encoder, self._first_dropped
+        x = encoder.embed(rows.ids, rows.segments)
+        below = encoder.run(x, rows.mask, last=top)
+        context = self.model.read_states(rows, encoder.run(below, rows.mask, first=top))
+        written, signals = self._write(questions, context)
+        answer = written.tokens
+        out = []
+        for b, question in enumerate(questions):
+            own = _Own.of(context, answer, b)
+            dropped = self._dropout_signals(question, own, below, rows, b)
+            found = {name: float(values[b]) for name, values in signals.items()}
+            text, source, spans = self._locate(own, windows[b], texts[b])
+            out.append(
+                Draft(
+                    text=text,
+                    source=source,
+                    spans=spans,
+                    scores=tuple(own.neighbour_mass()[: len(windows[b])].tolist()),
+                    signals={**found, **own.signals(), **dropped},
+                )
+            )
+        return out
+
+    @property
+    def _first_dropped(self) -> int:
+        config = self.model.config
+        return int(config.encoder_config().num_hidden_layers - config.dropout_layers)
+
+    def _write(
+        self, questions: Sequence[str], context: NeighbourContext
+    ) -> tuple[_Written, dict[str, Tensor]]:
+        """Greedy answers, and what their generation says of them."""
+        device = self.model.device
+        ids, mask = (t.to(device) for t in self.prompter.prompts(questions))
+        context.prompt_len = ids.shape[1]
+        written = self._generate(ids, mask, context)
+        ended = _with_end(written.tokens, self.model.eos)
+        on = self.model.score(ids, mask, ended, context)
+        off = self.model.score(ids, mask, ended, None)
+        count = on.mask.sum(1).clamp(min=1)
+        return written, {
+            "answer_log_probability": on.mixed.sum(1) / count,
+            "decoder_log_probability": on.decoder.sum(1) / count,
+            "evidence_pmi": (on.mixed - off.mixed).sum(1) / count,
+            "copy_mass": on.gate.sum(1) / count,
+            "answer_entropy": written.entropy,
+            "answer_margin": written.margin,
+        }
+
+    def _generate(self, ids: Tensor, mask: Tensor, context: NeighbourContext) -> _Written:
+        out = self.model.generate(
+            ids,
+            attention_mask=mask,
+            neighbours=context,
+            max_new_tokens=self.model.config.max_span,
+            do_sample=False,
+            return_dict_in_generate=True,
+            output_logits=True,
+            pad_token_id=self.model.eos,
+        )
+        tokens = out.sequences[:, ids.shape[1] :]
+        done = (tokens == self.model.eos).cumsum(1) > 0
+        log_p = torch.stack(out.logits, 1).float().log_softmax(-1)  # B T V
+        entropy = -(log_p.exp() * log_p).sum(-1).masked_fill(done, 0.0)
+        length = (~done).sum(1).clamp(min=1)
+        best = log_p[:, 0].exp().topk(2, dim=-1).values
+        return _Written(
+            tokens.masked_fill(done, -1), entropy.sum(1) / length, best[:, 0] - best[:, 1]
+        )
+
+    def _locate(
+        self, own: _Own, windows: Sequence[Window], texts: Sequence[str]
+    ) -> tuple[str, int, tuple[tuple[int, int] | None, ...]]:
+        """The answer's text, the neighbour it comes from, and where it stands in each."""
+        length = len(own.answer)
+        spans: list[tuple[int, int] | None] = []
+        masses = []
+        for number, window in enumerate(windows):
+            mass = own.complete[number]
+            start = int(mass.argmax())
+            masses.append(float(mass[start]))
+            if masses[-1] <= 0:
+                spans.append(None)
+                continue
+            spans.append((int(window.starts[start]), int(window.ends[start + length - 1])))
+        source = max(range(len(masses)), key=masses.__getitem__)
+        span = spans[source]
+        if span is None:
+            text = self.prompter.tokenizer.decode(own.answer.tolist(), skip_special_tokens=True)
+            return text.strip(), -1, tuple(spans)
+        return texts[source][span[0] : span[1]], source, tuple(spans)
+
+    def _dropout_signals(
+        self, question: str, own: _Own, below: Tensor, rows: Rows, b: int
+    ) -> dict[str, float]:
+        """The answer scored again under dropout in the encoder's top layers (Gal & Ghahramani
+        2016): all samples in one batch, the layers below computed once."""
+        if not self.num_samples:
+            return {}
+        kept = own.neighbour_mass().topk(min(DROPOUT_NEIGHBOURS, own.count)).indices
+        index = rows.place[b, 0, kept]
+        part = _part(rows, index)
+        samples = self.model.encoder.suffix_samples(
+            below[index],
+            part.mask,
+            self._first_dropped,
+            self.num_samples,
+            _generator(self.seed, question),
+        )
+        spans = self._sampled(samples.flatten(0, 1), part)
+        return _spread(spans, own.answer, own.context_tokens(kept), own.heads(kept))
+
+    def _sampled(self, states: Tensor, part: Rows) -> SpanPosterior:
+        """Span posteriors of P dropout samples [P * k, S, D] of k neighbours, as P sequences."""
+        num = self.num_samples
+        rows = Rows(**{name: _tile(value, num) for name, value in vars(part).items()})
+        place = torch.arange(states.shape[0], device=states.device).view(num, -1)
+        logits, relevance = self.model.reader.row_logits(states, rows)
+        return posterior(logits, relevance, rows.tokens, place)
+
+
+@dataclass(frozen=True)
+class _Own:
+    """What belongs to one question of the batch. Axes: K, R, W as in ``retro.reader``."""
+
+    answer: Tensor  # [T]
+    spans: Tensor  # [K, R, W] probabilities, "none" included in their normalisation
+    null: float
+    complete: Tensor  # [K, R] mass of spans that are exactly the answer, given an answer
+    tokens: Tensor  # [K, R]
+    first_tokens: Tensor  # [K, R]
+    relevance: Tensor  # [K]
+    count: int
+
+    @classmethod
+    def of(cls, context: NeighbourContext, answers: Tensor, b: int) -> _Own:
+        spans, copy = context.spans, context.copy
+        assert spans is not None and copy is not None
+        places = context.rows.place[b, 0]
+        shape = (places.shape[0], -1)
+        answer = answers[b][answers[b] >= 0]
+        one = context.select(torch.tensor([b], device=answers.device))
+        assert one.copy is not None
+        return cls(
+            answer=answer,
+            spans=spans.log_spans[b].exp().unflatten(0, shape),
+            null=float(spans.log_null[b].exp()),
+            complete=one.copy.complete(answer[None])[0].view(shape),
+            tokens=spans.tokens[b].view(shape),
+            first_tokens=copy.heads[b].view(shape),
+            relevance=spans.relevance[b],
+            count=int((places >= 0).sum()),
+        )
+
+    def neighbour_mass(self) -> Tensor:
+        """[K]: probability that the answer, whatever it is, stands in neighbour k."""
+        return self.spans.flatten(1).sum(1)
+
+    def context_tokens(self, kept: Tensor) -> Tensor:
+        """[len(kept) * R] tokens of some neighbours."""
+        return self.tokens[kept].flatten()
+
+    def heads(self, kept: Tensor) -> Tensor:
+        """The same as first tokens."""
+        return self.first_tokens[kept].flatten()
+
+    def signals(self) -> dict[str, float]:
+        """What the span posterior says."""
+        p = self.spans.flatten()
+        best = self.relevance[: self.count].sort(descending=True).values
+        second = best[1] if self.count > 1 else best[0]
+        log_p = p.clamp(min=1e-12).log()
+        log_null = torch.tensor(max(self.null, 1e-12)).log()
+        given = float(self.complete.sum())
+        return {
+            "null_probability": self.null,
+            "span_probability": given * (1 - self.null),
+            "span_agreement": given,
+            "span_entropy": float(-(p * log_p).sum() - self.null * log_null),
+            "relevance_top": float(best[0]),
+            "relevance_gap": float(best[0] - second),
+            "num_agreeing": float((self.complete.sum(1) > 0.01).sum()),
+        }
+
+
+def _with_end(tokens: Tensor, eos: int) -> Tensor:
+    """[B, T] padded by -1 -> [B, T + 1] with ``eos`` behind each answer."""
+    padded = torch.cat([tokens, tokens.new_full((tokens.shape[0], 1), -1)], 1)
+    lengths = (tokens >= 0).sum(1, keepdim=True)
+    return padded.scatter(1, lengths, eos)
+
+
+def _generator(seed: int, question: str) -> torch.Generator:
+    """Masks are a function of (seed, question, sample): the same question, the same numbers."""
+    digest = hashlib.blake2b(f"{seed}\0{question}".encode(), digest_size=7).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest))
+
+
+def _part(rows: Rows, index: Tensor) -> Rows:
+    picked = {k: v[index] for k, v in vars(rows).items() if k != "place"}
+    return Rows(**picked, place=torch.arange(len(index), device=index.device)[None, None])
+
+
+def _tile(x: Tensor, num: int) -> Tensor:
+    return x.repeat(num, *[1] * (x.dim() - 1))
+
+
+def _spread(
+    sampled: SpanPosterior, answer: Tensor, tokens: Tensor, heads: Tensor
+) -> dict[str, float]:
+    """Signals from the spread of P span posteriors ([P, N, W]) about one answer [T]."""
+    match = _matches(answer, tokens, heads)
+    p = sampled.log_spans.exp()
+    last = min(len(answer), p.shape[2]) - 1
+    given = (p[:, :, last] * match).sum(1) if last >= 0 else p.new_zeros(p.shape[0])
+    null = sampled.log_null.exp()
+    outcomes = torch.cat([p.flatten(1), null[:, None]], 1)
+    each = _entropy(outcomes)
+    whole = _entropy(outcomes.mean(0, keepdim=True))[0]
+    top = p.flatten(1).argmax(1)
+    same = match[top // p.shape[2]] & (top % p.shape[2] == last)
+    return {
+        "mc_probability_mean": float(given.mean()),
+        "mc_probability_std": float(given.std()),
+        "mc_null_mean": float(null.mean()),
+        "mc_entropy": float(whole),
+        "mc_bald": float((whole - each.mean()).clamp(min=0)),
+        "mc_flip_rate": float((~same).float().mean()),
+    }
+
+
+def _matches(answer: Tensor, tokens: Tensor, heads: Tensor) -> Tensor:
+    """[N] bool: the answer's tokens stand here."""
+    if not len(answer):
+        return torch.zeros_like(tokens, dtype=torch.bool)
+    match = heads == answer[0]
+    for step, token in enumerate(answer[1:].tolist(), 1):
+        shifted = torch.full_like(tokens, -1)
+        shifted[:-step] = tokens[step:]
+        match = match & (shifted == token)
+    return match
+
+
+def _entropy(p: Tensor) -> Tensor:
+    """Entropy in nats of distributions [..., V]."""
+    return -(p * p.clamp(min=1e-12).log()).sum(-1)

@@ -1,0 +1,229 @@
+"""Reading examples: questions, the windows that answer them, and windows that do not.
+
+Knows question files and documents; knows no model. A *window* is a neighbour [N, F]: a chunk and
+its continuation in the same document.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from index.chunks import CHUNK_SIZE, tokenize
+from index.errors import UserError
+from index.sources import Document
+from retro.windows import Ints, Window, Windower
+
+Span = tuple[int, int]
+
+
+@dataclass
+class WindowTable:
+    """Every window of a database, in the order of its chunks (window i begins with chunk i)."""
+
+    windows: list[Window]
+    texts: list[str]
+    document_of: Ints
+    chunks_of: list[range]
+    titles: list[str]
+
+    @classmethod
+    def build(
+        cls, documents: Iterable[Document], windower: Windower, chunk_size: int = CHUNK_SIZE
+    ) -> WindowTable:
+        """Cuts and tokenises all documents: about 2,000 windows a second on one core."""
+        texts: list[str] = []
+        titles: list[str] = []
+        document_of: list[int] = []
+        chunks_of: list[range] = []
+        documents = list(documents)
+        for row, found in enumerate(tokenize(windower.decoder, [d.text for d in documents])):
+            begin = len(texts)
+            for start, end in window_characters(found.offsets, chunk_size):
+                texts.append(documents[row].text[start:end])
+                titles.append(documents[row].title)
+                document_of.append(row)
+            chunks_of.append(range(begin, len(texts)))
+        windows = windower.windows(texts, titles)
+        return cls(windows, texts, np.asarray(document_of, np.int32), chunks_of, titles)
+
+    def covering(self, document: int) -> list[int]:
+        """The document's windows, without a last one that the one before it covers."""
+        chunks = list(self.chunks_of[document])
+        return chunks[:-1] if len(chunks) > 1 else chunks
+
+
+def window_characters(offsets: Any, chunk_size: int) -> Iterator[Span]:
+    """Characters [start, end) of each window, from token offsets [n, 2]."""
+    for first in range(0, len(offsets), chunk_size):
+        last = min(first + 2 * chunk_size, len(offsets)) - 1
+        yield int(offsets[first][0]), int(offsets[last][1])
+
+
+@dataclass(frozen=True)
+class Example:
+    """One question. ``gold``: windows holding an annotated answer, with its token spans.
+
+    ``document``: the row of the passage that it was asked about. ``query``: encoder tokens.
+    """
+
+    id: str
+    question: str
+    answers: tuple[str, ...]
+    query: Ints
+    document: int
+    gold: dict[int, list[Span]] = field(default_factory=dict)
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows of a .jsonl file, plain or .gz or .xz.
+
+    Raises:
+        UserError: the file is missing, or a line is not a JSON object with a ``question``.
+    """
+    openers: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; check --data")
+    with openers.get(path.suffix, open)(path, "rt", encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+                row["question"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(
+                    f"{path}:{number}: not a JSON object with a question; mend or remove the line"
+                ) from error
+            yield row
+
+
+def read_examples(
+    rows: Iterable[dict[str, Any]],
+    documents: Sequence[Document],
+    table: WindowTable,
+    windower: Windower,
+) -> list[Example]:
+    """Examples of question rows whose ``context`` is a document of the database.
+
+    Rows whose passage the database does not hold are left out. A row without ``answers`` gives an
+    example without gold windows: its own passage does not answer it.
+    """
+    by_text = {d.text.strip(): row for row, d in enumerate(documents)}
+    examples = []
+    for number, row in enumerate(rows):
+        document = by_text.get(row.get("context", "").strip())
+        if document is None:
+            continue
+        answers = tuple(row.get("answers") or ())
+        examples.append(
+            Example(
+                id=str(row.get("id", number)),
+                question=row["question"],
+                answers=answers,
+                query=windower.question(row["question"]),
+                document=document,
+                gold=gold_spans(answers, document, table),
+            )
+        )
+    return examples
+
+
+def gold_spans(
+    answers: Sequence[str], document: int, table: WindowTable
+) -> dict[int, list[Span]]:
+    """Where the answers stand in the windows of a document, as decoder token spans."""
+    out: dict[int, list[Span]] = {}
+    for chunk in table.covering(document):
+        spans = {
+            span
+            for answer in answers
+            for start in occurrences(answer, table.texts[chunk])
+            if (span := table.windows[chunk].span_of(start, start + len(answer)))
+        }
+        if spans:
+            out[chunk] = sorted(spans)
+    return out
+
+
+def occurrences(needle: str, text: str) -> Iterator[int]:
+    """Characters where ``needle`` begins in ``text`` as whole words."""
+    start = text.find(needle) if needle else -1
+    while start >= 0:
+        end = start + len(needle)
+        if not text[start - 1 : start].isalnum() and not text[end : end + 1].isalnum():
+            yield start
+        start = text.find(needle, start + 1)
+
+
+def holds_answer(text: str, answers: Sequence[str]) -> bool:
+    """Whether one of the answers stands in the text, whatever its case."""
+    lowered = text.lower()
+    return any(answer.lower() in lowered for answer in answers)
+
+
+class Sampler:
+    """Draws what a question is trained with: its gold window or none, and distractors.
+
+    Distractors are drawn from ``retrieved`` (windows ids per example, best first) where given,
+    else from passages of the same title. A distractor never holds an answer's string: whether
+    it answers is not known, so it is neither taught nor punished.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        table: WindowTable,
+        *,
+        num_neighbours: int,
+        removed: float,
+        retrieved: Sequence[Sequence[int]] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.examples, self.table = examples, table
+        self.num_neighbours, self.removed = num_neighbours, removed
+        self.retrieved = retrieved
+        self.seed = seed
+        self.same_title: dict[str, list[int]] = defaultdict(list)
+        for row, chunks in enumerate(table.chunks_of):
+            if len(chunks):
+                self.same_title[table.titles[chunks[0]]].extend(table.covering(row))
+
+    def draw(self, number: int, epoch: int) -> list[int]:
+        """Window ids for example ``number``; a function of (seed, epoch, number) alone."""
+        rng = np.random.default_rng((self.seed, epoch, number))
+        example = self.examples[number]
+        chosen: list[int] = []
+        if example.gold and rng.random() >= self.removed:
+            chosen.append(int(rng.choice(list(example.gold))))
+        elif not example.gold:
+            own = self.table.covering(example.document)
+            chosen.append(int(rng.choice(own)))
+        wanted = self.num_neighbours - len(chosen)
+        chosen += self._distractors(number, wanted, rng)
+        rng.shuffle(chosen)
+        return chosen
+
+    def _distractors(self, number: int, wanted: int, rng: np.random.Generator) -> list[int]:
+        example = self.examples[number]
+        if self.retrieved is not None:
+            pool = list(self.retrieved[number])
+        else:
+            pool = self.same_title[self.table.titles[self.table.chunks_of[example.document][0]]]
+            pool = [int(c) for c in rng.permutation(pool)[: 4 * wanted]]
+        usable = [
+            chunk
+            for chunk in pool
+            if chunk not in example.gold
+            and not holds_answer(self.table.texts[chunk], example.answers)
+        ]
+        if self.retrieved is not None:  # the nearer, the likelier
+            order = rng.permutation(min(len(usable), 2 * wanted))
+            usable = [usable[i] for i in order]
+        return usable[:wanted]

@@ -1,0 +1,66 @@
+"""AdamW for bfloat16 weights: float32 master copies, warm-up and linear decay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+class MasterAdamW:
+    """AdamW on float32 copies of the parameters, written back in the parameters' own type.
+
+    A bfloat16 weight has 8 bits of mantissa: an update of a thousandth of it would be lost.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, decay: float = 0.01) -> None:
+        self.lr = lr
+        self.parameters = [p for p in parameters if p.requires_grad]
+        self.masters = [p.detach().float().clone() for p in self.parameters]
+        groups = [
+            {"params": [m for m in self.masters if m.dim() > 1], "weight_decay": decay},
+            {"params": [m for m in self.masters if m.dim() <= 1], "weight_decay": 0.0},
+        ]
+        self.inner = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))
+
+    def step(self, scale: float = 1.0, max_norm: float = 1.0) -> float:
+        """One update at ``lr * scale`` with clipped gradients; clears them; returns their norm."""
+        for master, parameter in zip(self.masters, self.parameters, strict=True):
+            master.grad = None if parameter.grad is None else parameter.grad.float()
+            parameter.grad = None
+        norm = nn.utils.clip_grad_norm_(self.masters, max_norm)
+        for group in self.inner.param_groups:
+            group["lr"] = self.lr * scale
+        self.inner.step()
+        with torch.no_grad():
+            for master, parameter in zip(self.masters, self.parameters, strict=True):
+                parameter.copy_(master)
+        return float(norm)
+
+    def state(self) -> dict[str, Tensor]:
+        """Masters and moments as flat tensors, for safetensors."""
+        out = {f"master.{i}": m for i, m in enumerate(self.masters)}
+        for i, master in enumerate(self.masters):
+            for name, value in self.inner.state.get(master, {}).items():
+                out[f"{name}.{i}"] = torch.as_tensor(value)
+        return out
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Takes back what ``state`` gave, for the same parameters in the same order."""
+        with torch.no_grad():
+            for i, (master, parameter) in enumerate(
+                zip(self.masters, self.parameters, strict=True)
+            ):
+                master.copy_(state[f"master.{i}"])
+                parameter.copy_(master)
+                names = ("step", "exp_avg", "exp_avg_sq")
+                if f"step.{i}" in state:
+                    self.inner.state[master] = {n: state[f"{n}.{i}"].clone() for n in names}
+
+
+def schedule(step: int, total: int, warmup: int) -> float:
+    """Linear warm-up to 1 over ``warmup`` steps, then linear decay to 0 at ``total``."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return max(0.0, (total - step) / max(1, total - warmup))

@@ -1,0 +1,48 @@
+"""How a question is put to the decoder: left-padded, so that it closes a chunk (RETRO §4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+TEMPLATE = "Question: {question}\nAnswer:"
+
+
+class Prompter:
+    """Tokenises questions and answers for one decoder."""
+
+    def __init__(self, tokenizer: Any, eos: int, chunk_size: int) -> None:
+        self.tokenizer, self.eos, self.chunk_size = tokenizer, eos, chunk_size
+
+    def prompts(self, questions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Ids and mask [B, m]; the answer starts the next chunk.
+
+        A question too long for one chunk loses its middle words: its neighbours and the encoder
+        still see all of it.
+        """
+        texts = [TEMPLATE.format(question=" ".join(q.split())) for q in questions]
+        found = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        ids = torch.full((len(texts), self.chunk_size), self.eos)
+        mask = torch.zeros_like(ids)
+        for row, tokens in enumerate(found):
+            tokens = self._shortened(tokens)
+            ids[row, -len(tokens) :] = torch.tensor(tokens)
+            mask[row, -len(tokens) :] = 1
+        return ids, mask
+
+    def _shortened(self, tokens: list[int]) -> list[int]:
+        if len(tokens) <= self.chunk_size:
+            return tokens
+        half = self.chunk_size // 2
+        return tokens[:half] + tokens[-(self.chunk_size - half) :]
+
+    def answers(self, answers: Sequence[Sequence[int]]) -> Tensor:
+        """[B, T]: answer tokens, each row ended by ``eos`` and padded by -1."""
+        out = torch.full((len(answers), max(map(len, answers)) + 1), -1)
+        for row, tokens in enumerate(answers):
+            out[row, : len(tokens)] = torch.tensor(list(tokens))
+            out[row, len(tokens)] = self.eos
+        return out

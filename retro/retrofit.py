@@ -1,0 +1,115 @@
+"""Builds, saves and loads RETROfitted models: a base decoder by name plus what was trained.
+
+A checkpoint folder holds ``config.json`` and ``model.safetensors`` with the trained weights
+alone. The base decoder's weights and the encoder's token embeddings are frozen and come from
+where the configuration says (``index.weights.resolve``).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+
+from index.errors import UserError
+from index.weights import file_sha256, load_tokenizer, resolve
+from retro.config import RetroConfig, default_cca_layers
+from retro.copying import blank_spellings
+from retro.encoder import EncoderConfig, bert_state
+from retro.model import RetroForCausalLM
+
+FROZEN = ("base.", "encoder.tokens.")
+"""Prefixes of what a checkpoint leaves out."""
+
+DEFAULT_CHECKPOINT = Path(__file__).parent / "checkpoint"
+
+
+def retrofit(
+    base_name: str = "smollm2-135m", encoder_name: str = "minilm", **changes: Any
+) -> RetroForCausalLM:
+    """A fresh RETRO model around a pretrained decoder, with a pretrained neighbour encoder.
+
+    ``changes`` go to ``RetroConfig``. Weights are bfloat16. Every pretrained weight of the
+    decoder is frozen (RETROfit, §4.2); so are the encoder's token embeddings.
+
+    Raises:
+        UserError: weights can't be found, or the decoder's family is not known.
+    """
+    folder = resolve(encoder_name)
+    encoder = EncoderConfig.from_bert(json.loads((folder / "config.json").read_text()))
+    base = load_base(base_name)
+    config = RetroConfig(
+        base=base.config.to_dict(),
+        encoder=vars(encoder) | changes.pop("encoder", {}),
+        base_name=base_name,
+        base_hash=file_sha256(resolve(base_name) / "model.safetensors"),
+        encoder_name=encoder_name,
+        **({"cca_layers": default_cca_layers(base.config.num_hidden_layers)} | changes),
+    )
+    model = RetroForCausalLM(config, base)
+    model.encoder.load_state_dict(bert_state(load_file(folder / "model.safetensors")), strict=False)
+    return _ready(model)
+
+
+def load(folder: Path | str = DEFAULT_CHECKPOINT) -> RetroForCausalLM:
+    """The model of a checkpoint folder, in bfloat16, with its base weights found by name.
+
+    Raises:
+        UserError: the folder holds no whole checkpoint, or its base can't be found.
+    """
+    folder = Path(folder)
+    file = folder / "model.safetensors"
+    if not (folder / "config.json").is_file() or not file.is_file():
+        raise UserError(f"{folder}: no checkpoint here (config.json and model.safetensors)")
+    config = RetroConfig.from_json_file(str(folder / "config.json"))
+    config = RetroConfig(**config) if isinstance(config, dict) else config
+    try:
+        trained = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file}: damaged ({error}); copy or train the checkpoint again") from error
+    model = RetroForCausalLM(config, load_base(config.base_name))
+    missing, unexpected = model.load_state_dict(trained, strict=False)
+    lost = [name for name in missing if not name.startswith(FROZEN)]
+    if lost or unexpected:
+        raise UserError(f"{file}: does not fit its config.json (e.g. {[*lost, *unexpected][0]})")
+    frozen = load_file(resolve(config.encoder_name) / "model.safetensors")
+    embeddings = bert_state(frozen)["tokens.weight"]
+    model.encoder.tokens.load_state_dict({"weight": embeddings})
+    return _ready(model)
+
+
+def save(model: RetroForCausalLM, folder: Path | str) -> None:
+    """Writes ``config.json`` and the trained weights to ``folder``."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {k: v for k, v in model.state_dict().items() if not k.startswith(FROZEN)}
+    partial = folder / "model.safetensors.partial"
+    save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, partial)
+    partial.replace(folder / "model.safetensors")
+    model.config.to_json_file(str(folder / "config.json"))
+
+
+def load_base(name: str) -> Any:
+    """A pretrained decoder by name, local folder or hub id, in bfloat16, without gradients."""
+    base = AutoModelForCausalLM.from_pretrained(resolve(name), dtype=torch.bfloat16)
+    return base.requires_grad_(False)
+
+
+def _ready(model: RetroForCausalLM) -> RetroForCausalLM:
+    model.bfloat16()
+    model.encoder.tokens.requires_grad_(False)
+    tokenizer = load_tokenizer(model.config.base_name)
+    size = model.with_blank.shape[0]
+    model.with_blank = blank_spellings(tokenizer, size)
+    return model.eval()
+
+
+def trained_parameters(*modules: nn.Module) -> list[Tensor]:
+    """Parameters of the modules that want a gradient."""
+    return [p for module in modules for p in module.parameters() if p.requires_grad]

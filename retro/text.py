@@ -1,0 +1,34 @@
+"""Comparing short answers as strings, the way SQuAD does; knows no model and no index."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+
+
+def normalise_answer(text: str) -> str:
+    """Lower case, no punctuation, no articles, single blanks (SQuAD's official normalisation)."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def exact_match(answer: str, references: Sequence[str]) -> bool:
+    """Whether the answer equals one of the references after normalisation."""
+    return normalise_answer(answer) in {normalise_answer(r) for r in references}
+
+
+def f1(answer: str, references: Sequence[str]) -> float:
+    """Best word-overlap F1 of the answer with one of the references, 0..1 (SQuAD's official)."""
+    return max((_f1(answer, reference) for reference in references), default=0.0)
+
+
+def _f1(answer: str, reference: str) -> float:
+    ours, theirs = normalise_answer(answer).split(), normalise_answer(reference).split()
+    if not ours or not theirs:
+        return float(ours == theirs)
+    common = sum((Counter(ours) & Counter(theirs)).values())
+    return 2 * common / (len(ours) + len(theirs))

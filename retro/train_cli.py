@@ -1,0 +1,72 @@
+"""``retro train …``: reading, answering and the confidence head; knows options, loads work late."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Train the model and its confidence head.")
+
+Index = Annotated[Path, typer.Option(help="Index whose documents hold the questions' passages.")]
+Data = Annotated[
+    list[Path], typer.Option(help="Questions: JSON lines with question, context, answers.")
+]
+Out = Annotated[Path, typer.Option(help="Checkpoint folder; a run that was cut off goes on there.")]
+Start = Annotated[
+    Path | None, typer.Option(help="Checkpoint to start from; default: base and encoder alone.")
+]
+Stage = Annotated[str, typer.Option(help="reader (encoder and spans) or answer (decoder).")]
+Searched = Annotated[
+    bool, typer.Option("--searched/--given", help="Distractors: searched, or of the same title.")
+]
+HoldOut = Annotated[
+    int, typer.Option(min=0, help="Titles kept out of training, for the confidence head.")
+]
+
+
+@app.command()
+def qa(
+    index: Index,
+    data: Data,
+    out: Out,
+    start: Start = None,
+    stage: Stage = "reader",
+    steps: Annotated[int, typer.Option(min=1, help="Updates.")] = 2000,
+    batch_size: Annotated[int, typer.Option(min=1, help="Questions an update.")] = 16,
+    k: Annotated[int, typer.Option("-k", min=1, help="Neighbours a question.")] = 2,
+    removed: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of questions without their passage.")
+    ] = 0.12,
+    lr: Annotated[float, typer.Option(min=0, help="Highest learning rate.")] = 2e-4,
+    searched: Searched = False,
+    hold_out: HoldOut = 40,
+    seed: Annotated[int, typer.Option(help="Order, draws and dropout.")] = 11,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads; default: torch's.")] = None,
+) -> None:
+    """Train to answer questions from passages of an index: on a GPU if there is one."""
+    from retro.train_qa import TrainConfig
+    from retro.train_setup import run_qa
+
+    config = TrainConfig(stage, steps, batch_size, k, removed, lr, min(100, steps // 10 + 1), seed)
+    run_qa(config, index, data, out, start, searched=searched, hold_out=hold_out, threads=threads)
+
+
+@app.command()
+def head(
+    index: Index,
+    data: Data,
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint; head and policy go there.")],
+    limit: Annotated[int, typer.Option(min=10, help="Questions, each under 3 conditions.")] = 1500,
+    hold_out: HoldOut = 40,
+    seed: Annotated[int, typer.Option(help="Which questions.")] = 11,
+) -> None:
+    """Fit the confidence head on questions with and without their passage in the database.
+
+    With --hold-out N only questions of the N titles that ``retro train qa`` left out are used;
+    0 uses all (then give questions that the model was not trained on).
+    """
+    from retro.train_head import run_head
+
+    run_head(index, data, checkpoint, limit=limit, hold_out=hold_out, seed=seed)

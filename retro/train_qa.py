@@ -1,0 +1,284 @@
+"""Trains a RETRO model to answer: first its encoder to read, then its decoder to use what is read.
+
+Two stages, one loop. ``reader``: the neighbour encoder and the span reader learn which words of
+which neighbour answer, or that none does. ``answer``: cross-attention and gate learn to write the
+answer from what was read, the base decoder frozen (RETROfit). Knows examples and the model;
+knows nothing of search or of the command line.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from retro.examples import Example, Sampler, WindowTable
+from retro.model import RetroForCausalLM
+from retro.optim import MasterAdamW, schedule
+from retro.prompts import Prompter
+from retro.reader import row_loss, span_loss
+from retro.retrofit import FROZEN, save, trained_parameters
+from retro.text import exact_match, f1
+from retro.windows import Rows, Windower
+
+Batch = list[tuple[int, list[int]]]
+"""Example numbers, each with the windows it is trained with."""
+
+POOL = 40
+"""Batches sorted by length together: little padding, and still shuffled."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One stage's recipe. ``removed``: share of questions whose gold window is taken away."""
+
+    stage: str = "reader"
+    steps: int = 2000
+    batch_size: int = 16
+    num_neighbours: int = 2
+    removed: float = 0.12
+    lr: float = 2e-4
+    warmup: int = 100
+    seed: int = 1
+    checkpoint_minutes: float = 5.0
+
+
+@dataclass
+class Reading:
+    """What a stage trains on and with."""
+
+    model: RetroForCausalLM
+    examples: Sequence[Example]
+    table: WindowTable
+    windower: Windower
+    prompter: Prompter
+    sampler: Sampler
+
+    def rows(self, batch: Batch) -> Rows:
+        """The encoder's rows of a batch, on the model's device."""
+        queries = [self.examples[n].query for n, _ in batch]
+        windows = [[self.table.windows[c] for c in chunks] for _, chunks in batch]
+        return self.windower.rows(queries, windows).to(self.model.device)
+
+    def positive(self, batch: Batch, rows: Rows) -> Tensor:
+        """[M, R, W] bool: the annotated spans of every row."""
+        longest = self.model.reader.max_span
+        out = torch.zeros(*rows.tokens.shape, longest, dtype=torch.bool)
+        row = 0
+        for number, chunks in batch:
+            for chunk in chunks:
+                for first, last in self.examples[number].gold.get(chunk, ()):
+                    if last - first < longest:
+                        out[row, first, last - first] = True
+                row += 1
+        return out.to(rows.tokens.device)
+
+
+def reader_loss(reading: Reading, batch: Batch) -> Tensor:
+    """-log P(gold spans or none), over all neighbours together, and half of it row by row."""
+    model, rows = reading.model, reading.rows(batch)
+    states = model.encoder(rows.ids, rows.mask, rows.segments)
+    logits, relevance = model.reader.row_logits(states, rows)
+    spans = model.reader.posterior(logits, relevance, rows)
+    positive = reading.positive(batch, rows)
+    place = rows.place[:, 0]
+    placed = positive[place.clamp(min=0)] & (place >= 0)[..., None, None]
+    together = span_loss(spans, placed.flatten(1, 2)).mean()
+    return together + 0.5 * row_loss(logits, positive).mean()
+
+
+def answer_loss(reading: Reading, batch: Batch) -> Tensor:
+    """-log P(answer tokens) of the mixture, and half of it of the decoder alone, per token.
+
+    The answer is spelled as it stands in the (first) gold window of the batch's row, so that
+    the copy head can reach it. The encoder is not trained here.
+    """
+    model, rows = reading.model, reading.rows(batch)
+    with torch.no_grad():
+        states = model.encoder(rows.ids, rows.mask, rows.segments)
+        context = model.read_states(rows, states)
+    ids, mask = reading.prompter.prompts([reading.examples[n].question for n, _ in batch])
+    answers = [_spelled(reading, number, chunks) for number, chunks in batch]
+    target = reading.prompter.answers(answers)
+    device = model.device
+    scores = model.score(ids.to(device), mask.to(device), target.to(device), context)
+    tokens = scores.mask.sum()
+    return -(scores.mixed.sum() + 0.5 * scores.decoder.sum()) / tokens
+
+
+def _spelled(reading: Reading, number: int, chunks: Sequence[int]) -> Sequence[int]:
+    example = reading.examples[number]
+    for chunk in chunks:
+        for first, last in example.gold.get(chunk, ()):
+            window = reading.table.windows[chunk]
+            head = int(reading.model.with_blank[int(window.tokens[first])])
+            return [head, *(int(t) for t in window.tokens[first + 1 : last + 1])]
+    raise ValueError(f"example {example.id} has no gold window in its batch")
+
+
+LOSSES: dict[str, Callable[[Reading, Batch], Tensor]] = {
+    "reader": reader_loss,
+    "answer": answer_loss,
+}
+
+
+def stage_modules(model: RetroForCausalLM, stage: str) -> list[torch.nn.Module]:
+    """The modules that a stage trains."""
+    return [model.encoder, model.reader] if stage == "reader" else [model.cca, model.gate]
+
+
+def train(
+    reading: Reading,
+    config: TrainConfig,
+    out: Path,
+    evaluate: Callable[[], dict[str, float]] | None = None,
+    log: Callable[[str], None] = print,
+) -> None:
+    """Runs one stage, with checkpoints; started again on the same folder, it goes on where its
+    last checkpoint stood, with the same batches."""
+    modules = stage_modules(reading.model, config.stage)
+    optimiser = MasterAdamW(trained_parameters(*modules), config.lr)
+    begin = _resume(reading.model, optimiser, config, out)
+    for module in modules:
+        module.train()
+    compute, losses = LOSSES[config.stage], [0.0]
+    clock = saved = time.monotonic()
+    for step, batch in enumerate(batches(reading, config, begin), begin):
+        if step >= config.steps:
+            break
+        loss = compute(reading, batch)
+        loss.backward()
+        norm = optimiser.step(schedule(step, config.steps, config.warmup))
+        losses = [*losses[-99:], loss.item()]
+        if (step + 1) % 20 == 0:
+            rate = (step + 1 - begin) * config.batch_size / (time.monotonic() - clock)
+            log(
+                f"step {step + 1}/{config.steps}  loss {np.mean(losses):.3f}  "
+                f"norm {norm:.2f}  {rate:.1f} questions/s"
+            )
+        if time.monotonic() - saved > 60 * config.checkpoint_minutes:
+            _checkpoint(reading.model, optimiser, config, step + 1, out)
+            _report(reading.model, modules, evaluate, step + 1, log)
+            saved = time.monotonic()
+    _checkpoint(reading.model, optimiser, config, config.steps, out)
+    _report(reading.model, modules, evaluate, config.steps, log)
+    reading.model.eval()
+
+
+def _report(
+    model: RetroForCausalLM,
+    modules: Sequence[torch.nn.Module],
+    evaluate: Callable[[], dict[str, float]] | None,
+    step: int,
+    log: Callable[[str], None],
+) -> None:
+    if evaluate is None:
+        return
+    model.eval()
+    log(f"step {step}  " + "  ".join(f"{k} {v:.3f}" for k, v in evaluate().items()))
+    for module in modules:
+        module.train()
+
+
+def batches(reading: Reading, config: TrainConfig, begin: int = 0) -> Iterator[Batch]:
+    """Endless batches from number ``begin`` on; a function of the seed alone."""
+    size, step = config.batch_size * POOL, 0
+    for epoch in range(10**6):
+        order = np.random.default_rng((config.seed, epoch)).permutation(len(reading.examples))
+        for start in range(0, len(order), size):
+            numbers = order[start : start + size]
+            count = -(-len(numbers) // config.batch_size)
+            if step + count <= begin:
+                step += count
+                continue
+            for batch in _pool(reading, config, numbers, epoch):
+                step += 1
+                if step > begin:
+                    yield batch
+
+
+def _pool(reading: Reading, config: TrainConfig, numbers: Any, epoch: int) -> list[Batch]:
+    drawn = [(int(n), reading.sampler.draw(int(n), epoch)) for n in numbers]
+    drawn = [pair for pair in drawn if pair[1]]
+    drawn.sort(key=lambda pair: _length(reading, *pair))
+    size = config.batch_size
+    out = [drawn[i : i + size] for i in range(0, len(drawn), size)]
+    np.random.default_rng((config.seed, epoch, int(numbers[0]))).shuffle(out)  # type: ignore[arg-type]
+    return out
+
+
+def _length(reading: Reading, number: int, chunks: Sequence[int]) -> int:
+    longest = max(len(reading.table.windows[c].encoder_ids) for c in chunks)
+    return longest + len(reading.examples[number].query)
+
+
+def _checkpoint(
+    model: RetroForCausalLM, optimiser: MasterAdamW, config: TrainConfig, step: int, out: Path
+) -> None:
+    """Model, optimiser and step; ``step.json`` is written last and names what is whole."""
+    save(model, out)
+    partial = out / "optimiser.safetensors.partial"
+    save_file({k: v.contiguous() for k, v in optimiser.state().items()}, partial)
+    partial.replace(out / "optimiser.safetensors")
+    progress = {"step": step, "recipe": asdict(config)}
+    (out / "step.json.partial").write_text(json.dumps(progress, indent=1))
+    (out / "step.json.partial").replace(out / "step.json")
+
+
+def _resume(
+    model: RetroForCausalLM, optimiser: MasterAdamW, config: TrainConfig, out: Path
+) -> int:
+    """The step to go on from: that of the folder's checkpoint of the same stage and data order."""
+    if not (out / "step.json").is_file():
+        return 0
+    progress = json.loads((out / "step.json").read_text())
+    same = ("stage", "batch_size", "num_neighbours", "removed", "seed")
+    if any(progress["recipe"][name] != getattr(config, name) for name in same):
+        return 0
+    state = load_file(out / "model.safetensors")
+    model.load_state_dict({k: v for k, v in state.items() if not k.startswith(FROZEN)}, strict=False)
+    optimiser.load(load_file(out / "optimiser.safetensors"))
+    return int(progress["step"])
+
+
+@torch.no_grad()
+def reading_quality(
+    reading: Reading, examples: Sequence[Example], neighbours: Sequence[Sequence[int]]
+) -> dict[str, float]:
+    """EM and F1 (percent) of the best span over the given windows, and P("none") on average."""
+    model, hits, overlap, null = reading.model, 0, 0.0, 0.0
+    for begin in range(0, len(examples), 8):
+        part, chunks = examples[begin : begin + 8], neighbours[begin : begin + 8]
+        windows = [[reading.table.windows[c] for c in row] for row in chunks]
+        rows = reading.windower.rows([e.query for e in part], windows).to(model.device)
+        spans = model.read(rows).spans
+        assert spans is not None
+        null += float(spans.log_null.exp().sum())
+        best = spans.log_spans.flatten(1).argmax(1).tolist()
+        for example, row, index in zip(part, chunks, best, strict=True):
+            answer = _span_text(reading.table, row, index, rows.tokens.shape[1], model)
+            hits += exact_match(answer, example.answers)
+            overlap += f1(answer, example.answers)
+    count = max(1, len(examples))
+    return {"em": 100 * hits / count, "f1": 100 * overlap / count, "null": null / count}
+
+
+def _span_text(
+    table: WindowTable, chunks: Sequence[int], index: int, width: int, model: RetroForCausalLM
+) -> str:
+    first, extra = divmod(index, model.reader.max_span)
+    number, token = divmod(first, width)
+    if number >= len(chunks):
+        return ""
+    window = table.windows[chunks[number]]
+    if token + extra >= len(window.tokens):
+        return ""
+    return table.texts[chunks[number]][window.starts[token] : window.ends[token + extra]]
