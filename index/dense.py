@@ -48,7 +48,7 @@ class DenseIndex:
     def __init__(self, folder: Path) -> None:
         import faiss
 
-        self._keys = np.load(folder / "keys.npy", mmap_mode="r", allow_pickle=False)
+        self._keys = np.asarray(np.load(folder / "keys.npy", mmap_mode="r", allow_pickle=False))
         self._faiss = faiss.read_index(str(folder / "faiss.index"))
         if (ivf := faiss.try_extract_index_ivf(self._faiss)) is not None:
             ivf.nprobe = 64

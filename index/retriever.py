@@ -123,7 +123,9 @@ class Retriever:
         chunk_ids = np.asarray(self.store.chunks_of(self.store.rows[doc_id]), dtype=np.int64)
         key = self.encoder.encode([text])[0]
         lexical = self._lexical.scores(words(text))
-        scored = self._score(chunk_ids, chunk_ids, chunk_ids, key, lexical)
+        by_cosine = chunk_ids[np.argsort(-self._dense.cosines(key, chunk_ids), kind="stable")]
+        by_bm25 = chunk_ids[_best(lexical[chunk_ids], len(chunk_ids))]
+        scored = self._score(chunk_ids, by_cosine, by_bm25, key, lexical)
         return self._neighbours(scored, np.argsort(-scored.fused, kind="stable"))
 
     def idf(self, word: str) -> float:
@@ -235,16 +237,18 @@ def fuse(cosines: Keys, bm25: Keys) -> Keys:
 
 def _best(scores: Keys, depth: int) -> Ids:
     """Places of the ``depth`` highest scores above zero, best first, int64."""
-    depth = min(depth, len(scores))
-    top = np.argpartition(scores, len(scores) - depth)[len(scores) - depth :]
-    top = np.sort(top[scores[top] > 0])
-    return top[np.argsort(-scores[top], kind="stable")].astype(np.int64)
+    # Most chunks share no word with the question; partitioning their zeros takes 7 ms of 60,000.
+    places = np.flatnonzero(scores > 0)
+    if len(places) > depth:
+        places = np.sort(places[np.argpartition(scores[places], -depth)[-depth:]])
+    return places[np.argsort(-scores[places], kind="stable")]
 
 
 def _ranks(candidates: Ids, ranked: Ids) -> NDArray[np.int32]:
-    """Place of each candidate in ``ranked``, or -1."""
-    places = {int(chunk): place for place, chunk in enumerate(ranked)}
-    return np.asarray([places.get(int(c), -1) for c in candidates], dtype=np.int32)
+    """Place of each of the sorted ``candidates`` in ``ranked`` (part of them), or -1."""
+    ranks = np.full(len(candidates), -1, dtype=np.int32)
+    ranks[np.searchsorted(candidates, ranked)] = np.arange(len(ranked), dtype=np.int32)
+    return ranks
 
 
 def _check_encoder(manifest: Manifest, encoder: KeyEncoder, folder: Path) -> None:
