@@ -78,7 +78,8 @@ def draw(rows: Sequence[Prediction], figures: Figures, out: Path) -> list[str]:
         title = f"{_mixture(mixture)}, right = {LABELS['em']}"
         names += [f"risk_coverage_{mixture}.png", f"reliability_{mixture}.png"]
         plots.risk_coverage(out / names[-2], labels["em"]["curves"], title)
-        plots.reliability(out / names[-1], labels["em"]["reliability"], title)
+        bins = {LABELS[label]: figures["reliability"] for label, figures in labels.items()}
+        plots.reliability(out / names[-1], bins, _mixture(mixture))
     by_condition = {
         name: np.array([row.answer.confidence for row in rows if row.condition == name])
         for name in figures["conditions"]
@@ -91,7 +92,8 @@ _REMARKS = [
     "Conditions: " + "; ".join(f"*{name}*: {text}" for name, text in CONDITIONS.items()) + ".",
     "Baselines: " + "; ".join(f"*{name}*: {text}" for name, text in BASELINES.items()) + ".",
     "Brackets: 95 % bootstrap interval over articles. A question that another document still "
-    "answers is right where its passage is removed: see EM there.",
+    "answers is right where its passage is removed (see EM there); *not answered elsewhere* leaves "
+    "those rows out.",
 ]
 
 
@@ -101,10 +103,10 @@ def _words(name: str) -> str:
 
 def _separation(found: Figures) -> Table:
     names = list(found)
-    first: list[Cell] = ["confidence"]
+    rows: list[list[Cell]] = [["confidence"], ["confidence, not answered elsewhere"]]
     for name in names:
-        first += [found[name]["confidence"], None]
-    rows = [first]
+        rows[0] += [found[name]["confidence"], None]
+        rows[1] += [found[name]["unanswered_only"], None]
     for baseline in next(iter(found.values()))["baselines"]:
         row: list[Cell] = [baseline]
         for name in names:
@@ -155,7 +157,7 @@ def _selection(name: str, found: Figures) -> Table:
 def _signals(found: Figures) -> Table:
     hardest = [name for name in ABSENT if name in found][-1]
     alone = found[hardest]["signals"]
-    order = sorted(alone, key=lambda signal: -float(alone[signal]["auroc"]))
+    order = sorted(alone, key=lambda name: -np.nan_to_num(alone[name]["auroc"]))
     rows = [
         [signal, "higher" if alone[signal]["sign"] > 0 else "lower"]
         + [

@@ -26,7 +26,10 @@ BASELINES = {
 def trivial_scores(
     rows: Sequence[Prediction], target: ArrayLike, seed: int = 0
 ) -> dict[str, Floats]:
-    """Every baseline of ``BASELINES``; those whose signal the answers do not carry are left out."""
+    """Every baseline of ``BASELINES``; those whose signal no answer carries are left out.
+
+    A row without the signal (retrieval brought nothing) is the least sure.
+    """
     found = signals(rows)
     scores = {
         "similarity_only": 1 - found["dense_top1"] if "dense_top1" in found else None,
@@ -34,13 +37,17 @@ def trivial_scores(
         "answer_length_only": np.array([-float(len(r.answer.candidate.split())) for r in rows]),
         "question_only": question_only(rows, target, seed),
     }
-    return {name: score for name, score in scores.items() if score is not None}
+    return {
+        name: np.nan_to_num(score, nan=float(np.nanmin(score)) - 1)
+        for name, score in scores.items()
+        if score is not None
+    }
 
 
 def signals(rows: Sequence[Prediction]) -> dict[str, Floats]:
-    """Each signal that every row carries, [n], as the answers gave it."""
-    names = set.intersection(*(set(row.answer.signals) for row in rows)) if rows else set[str]()
-    return {name: np.array([row.answer.signals[name] for row in rows]) for name in sorted(names)}
+    """Each signal that any row carries, [n], as the answers gave it; NaN where one does not."""
+    names = sorted({name for row in rows for name in row.answer.signals})
+    return {name: np.array([r.answer.signals.get(name, np.nan) for r in rows]) for name in names}
 
 
 def question_only(rows: Sequence[Prediction], target: ArrayLike, seed: int = 0) -> Floats:

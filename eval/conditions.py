@@ -70,8 +70,12 @@ class Prediction:
 
     @property
     def right(self) -> dict[str, bool]:
-        """Is the candidate right: strictly (``em``) and leniently (``f1``)."""
-        return {"em": self.exact == 1.0, "f1": self.f1 >= RIGHT_F1}
+        """Is the candidate right: strictly (``em``) and leniently (``f1``).
+
+        Without an accepted answer none is, not even the empty one: it is no answer.
+        """
+        known = self.question.answerable
+        return {"em": known and self.exact == 1.0, "f1": known and self.f1 >= RIGHT_F1}
 
     def to_dict(self) -> dict[str, Any]:
         """One row of ``predictions.jsonl``: the answer of the contract without the long texts."""

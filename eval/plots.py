@@ -22,11 +22,15 @@ def risk_coverage(path: Path, curves: Mapping[str, Sequence[Sequence[float]]], t
     _save(figure, path)
 
 
-def reliability(path: Path, bins: Sequence[Sequence[float]], title: str) -> None:
-    """Share right over mean confidence, bins ``[confidence, right, rows]`` of equal mass."""
+def reliability(path: Path, bins: Mapping[str, Sequence[Sequence[float]]], title: str) -> None:
+    """Share right over mean confidence, one line a meaning of right.
+
+    Bins ``[confidence, right, rows]`` of equal mass.
+    """
     figure, axes = _axes(title, "confidence", "share right")
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1, label="perfectly calibrated")
-    axes.plot([b[0] for b in bins], [b[1] for b in bins], "o-", label="measured, equal mass")
+    for name, points in bins.items():
+        axes.plot([p[0] for p in points], [p[1] for p in points], "o-", label=f"right: {name}")
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.legend()
     _save(figure, path)

@@ -84,11 +84,14 @@ def separation(rows: Sequence[Prediction], *, seed: int, num_resamples: int) -> 
     """AUROC of telling rows whose facts are present from the others, for every score.
 
     ``gain``: the confidence's AUROC minus the baseline's on the same resamples (paired).
-    ``signals``: each alone, the better of both directions; ``sign`` says which.
+    ``signals``: each alone, the better of both directions; ``sign`` says which, ``num`` how many
+    rows carry it. ``unanswered_only`` leaves out rows whose passage is absent but whose candidate
+    is right all the same (exact match): another document may hold the fact.
     """
     held = np.array([row.condition == PRESENT for row in rows])
     trivial = trivial_scores(rows, held, seed)
     confidence = _confidence(rows)
+    clean = held | (_right(rows, "em") == 0)
 
     def interval(statistic: Callable[[NDArray[np.int64]], float]) -> metrics.Interval:
         groups = [row.group for row in rows]
@@ -104,6 +107,7 @@ def separation(rows: Sequence[Prediction], *, seed: int, num_resamples: int) -> 
         "num_present": int(held.sum()),
         "num_absent": int((~held).sum()),
         "confidence": interval(auroc(confidence)),
+        "unanswered_only": interval(lambda some: auroc(confidence)(some[clean[some]])),
         "baselines": {
             name: {"auroc": interval(auroc(score)), "gain": interval(gain(score))}
             for name, score in trivial.items()
@@ -180,8 +184,10 @@ def _curve(score: Floats, correct: Floats, num_points: int = 100) -> list[list[f
 
 
 def _alone(score: Floats, held: NDArray[np.bool_]) -> Figures:
-    area = metrics.auroc(score, held)
-    return {"auroc": max(area, 1 - area), "sign": 1 if area >= 0.5 else -1}
+    known = ~np.isnan(score)
+    area = metrics.auroc(score[known], held[known])
+    sign = 1 if area >= 0.5 else -1
+    return {"auroc": max(area, 1 - area), "sign": sign, "num": int(known.sum())}
 
 
 def _confidence(rows: Sequence[Prediction]) -> Floats:

@@ -79,7 +79,7 @@ def test_the_commit_or_the_version_is_named() -> None:
 def test_plots_are_pictures(tmp_path: Path) -> None:
     curves = {"confidence": [[0.5, 0.0], [1.0, 0.5]], "question_only": [[1.0, 0.5]]}
     plots.risk_coverage(tmp_path / "a.png", curves, "title")
-    plots.reliability(tmp_path / "b.png", [[0.1, 0.2, 5], [0.9, 0.8, 5]], "title")
+    plots.reliability(tmp_path / "b.png", {"em": [[0.1, 0.2, 5], [0.9, 0.8, 5]]}, "title")
     plots.histograms(tmp_path / "c.png", {"present": np.array([0.2, 1.0])}, "title")
     for name in "abc":
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")

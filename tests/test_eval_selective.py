@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from eval_fakes import prediction
@@ -64,7 +66,11 @@ def test_separation_compares_present_with_absent_whatever_is_right() -> None:
     assert found["confidence"].value == pytest.approx(14 / 16)
     assert found["confidence"].low <= 14 / 16 <= found["confidence"].high
     assert (found["num_present"], found["num_absent"]) == (4, 4)
-    assert found["signals"]["dense_top1"] == {"auroc": pytest.approx(14 / 16), "sign": -1}
+    assert found["signals"]["dense_top1"] == {
+        "auroc": pytest.approx(14 / 16),
+        "sign": -1,
+        "num": 8,
+    }
     assert found["signals"]["flat"]["auroc"] == 0.5
 
 
@@ -103,13 +109,39 @@ def test_evaluate_covers_every_condition_that_was_asked() -> None:
     assert figures["separation"][UNANSWERABLE]["confidence"].value == 0.75
 
 
-def test_a_signal_counts_only_where_every_row_carries_it() -> None:
+def test_a_row_without_a_signal_is_least_sure_and_does_not_cost_the_others_theirs() -> None:
+    """Retrieval that brings nothing gives an answer without signals."""
     rows = [
-        prediction("a", 0.9, right=True, signals={"x": 1.0, "y": 2.0}),
-        prediction("b", 0.1, right=True, signals={"x": 3.0}),
+        prediction("a", 0.9, right=True, signals={"dense_top1": 0.1, "x": 5.0}),
+        prediction("b", 0.6, right=True, signals={"dense_top1": 0.9, "x": 2.0}),
+        prediction("c", 0.8, right=True, condition=ARTICLE_REMOVED, signals={"x": 3.0}),
+        prediction("d", 0.0, right=False, condition=ARTICLE_REMOVED),
     ]
-    assert {name: v.tolist() for name, v in signals(rows).items()} == {"x": [1.0, 3.0]}
-    assert signals([]) == {}
+    assert np.isnan(signals(rows)["dense_top1"]).tolist() == [False, False, True, True]
+    surest_first = np.argsort(-trivial_scores(rows, [1, 0, 0, 0])["similarity_only"])
+    assert surest_first.tolist()[:2] == [0, 1]
+    found = separation(rows, **QUICK)
+    assert found["signals"]["x"] == {"auroc": 0.5, "sign": 1, "num": 3}
+    assert np.isnan(found["signals"]["dense_top1"]["auroc"])
+
+
+def test_a_fact_that_another_document_holds_can_be_left_out() -> None:
+    rows = [
+        prediction("a", 0.7, right=True),
+        prediction("a", 0.9, right=True, condition=PASSAGE_REMOVED),
+        prediction("b", 0.1, right=False, condition=PASSAGE_REMOVED),
+    ]
+    found = separation(rows, **QUICK)
+    assert found["confidence"].value == 0.5
+    assert found["unanswered_only"].value == 1.0
+
+
+def test_silence_about_an_unanswerable_question_is_no_right_answer() -> None:
+    """An empty candidate matches "no answer" in SQuAD 2; as an answer it is still not right."""
+    silent = prediction("u", 0.0, right=False, question=Question("u", "?", ()))
+    silent = replace(silent, answer=replace(silent.answer, candidate=""))
+    assert silent.exact == 1.0
+    assert silent.right == {"em": False, "f1": False}
 
 
 def styled(num: int) -> list[Prediction]:
