@@ -96,6 +96,27 @@ class CopyTables:
             alive = alive * same
         return torch.stack(probabilities, 1), torch.stack(masses, 1)
 
+    def likeliest(self, num_spans: int = 16) -> Tensor:
+        """[B, T]: the likeliest answer string of each sequence, padded by -1.
+
+        The mentions of a string add up, so this need not be the likeliest span. Only the
+        ``num_spans`` likeliest spans are looked at.
+        """
+        found = []
+        for b in range(self.ends.shape[0]):
+            top = self.ends[b].flatten().topk(min(num_spans, self.ends[b].numel()))
+            masses: dict[tuple[int, ...], float] = {}
+            for mass, index in zip(top.values.tolist(), top.indices.tolist(), strict=True):
+                start, extra = divmod(index, self._width)
+                rest = self.tokens[b, start + 1 : start + extra + 1].tolist()
+                string = (int(self.heads[b, start]), *rest)
+                masses[string] = masses.get(string, 0.0) + mass
+            found.append(max(masses, key=masses.__getitem__))
+        out = self.tokens.new_full((len(found), max(map(len, found))), -1)
+        for b, string in enumerate(found):
+            out[b, : len(string)] = torch.tensor(string)
+        return out
+
     @property
     def _width(self) -> int:
         return self.ends.shape[2]

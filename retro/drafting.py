@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from retro.model import NeighbourContext, RetroForCausalLM
+from retro.model import AnswerScores, NeighbourContext, RetroForCausalLM
 from retro.prompts import Prompter
 from retro.reader import SpanPosterior, posterior
 from retro.windows import Rows, Window, Windower
@@ -42,7 +43,8 @@ class Draft:
 
 @dataclass(frozen=True)
 class _Written:
-    """Greedy answers of a batch. ``tokens`` [B, T] padded by -1; per-question statistics [B]."""
+    """Answers of a batch: ``tokens`` [B, T] padded by -1; of their greedy generation the mean
+    next-token entropy and the first token's margin, [B]."""
 
     tokens: Tensor
     entropy: Tensor
@@ -107,16 +109,27 @@ class Drafter:
     def _write(
         self, questions: Sequence[str], context: NeighbourContext
     ) -> tuple[_Written, dict[str, Tensor]]:
-        """Greedy answers, and what their generation says of them."""
+        """Answers, and what their generation says of them.
+
+        Token by token, the greedy answer can stray from the likeliest one ("The", because many
+        spans begin with it); so the likeliest copied string is scored too, and the better of the
+        two under the mixture is the answer.
+        """
         device = self.model.device
-        ids, mask = (t.to(device) for t in self.prompter.prompts(questions))
-        context.prompt_len = ids.shape[1]
+        ids, mask, context.first = self.prompter.prompts(questions)
+        ids, mask, context.prompt_len = ids.to(device), mask.to(device), ids.shape[1]
         written = self._generate(ids, mask, context)
-        ended = _with_end(written.tokens, self.model.eos)
-        on = self.model.score(ids, mask, ended, context)
+        assert context.copy is not None
+        choices = [written.tokens, context.copy.likeliest()]
+        choices = [_with_end(tokens, self.model.eos) for tokens in choices]
+        scored = [self.model.score(ids, mask, tokens, context) for tokens in choices]
+        better = scored[1].mixed.sum(1) > scored[0].mixed.sum(1)
+        better |= choices[0][:, 0] == self.model.eos
+        ended, on = _chosen(better, choices, scored)
         off = self.model.score(ids, mask, ended, None)
         count = on.mask.sum(1).clamp(min=1)
-        return written, {
+        tokens = ended.masked_fill(ended == self.model.eos, -1)
+        return _Written(tokens, written.entropy, written.margin), {
             "answer_log_probability": on.mixed.sum(1) / count,
             "decoder_log_probability": on.decoder.sum(1) / count,
             "evidence_pmi": (on.mixed - off.mixed).sum(1) / count,
@@ -259,6 +272,20 @@ class _Own:
             "relevance_gap": float(best[0] - second),
             "num_agreeing": float((self.complete.sum(1) > 0.01).sum()),
         }
+
+
+def _chosen(
+    second: Tensor, answers: Sequence[Tensor], scores: Sequence[AnswerScores]
+) -> tuple[Tensor, AnswerScores]:
+    """Of two answers and their scores the second where ``second`` [B] says so, else the first."""
+    width = max(a.shape[1] for a in answers)
+
+    def pick(pair: Sequence[Tensor], fill: float) -> Tensor:
+        first, other = (F.pad(t, (0, width - t.shape[1]), value=fill) for t in pair)
+        return torch.where(second[:, None], other, first)
+
+    fields = zip(*(vars(s).values() for s in scores), strict=True)
+    return pick(answers, -1), AnswerScores(*(pick(pair, 0) for pair in fields))
 
 
 def _with_end(tokens: Tensor, eos: int) -> Tensor:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -36,19 +36,34 @@ class NeighbourContext:
     ``rows`` come in; ``encoded`` and ``spans`` are filled on first use and kept, so that
     neighbours are encoded once however many tokens are generated. ``spans`` is None where the
     sequences have more than one chunk of neighbours (language modelling: nothing to answer).
-    ``prompt_len``: where the answer begins, if these sequences are questions to be answered;
-    from there on ``generate`` may copy.
+    ``first`` is the position of the sequences' first token in its chunk (left padding that was
+    left out). ``prompt_len``: the tokens before the answer, if these sequences are questions to
+    be answered; behind them ``generate`` may copy.
     """
 
     rows: Rows
+    first: int = 0
     prompt_len: int | None = None
     encoded: EncodedNeighbours | None = None
     spans: SpanPosterior | None = None
     copy: CopyTables | None = None
+    repeats: dict[int, NeighbourContext] = field(default_factory=dict)
+
+    def expanded(self, batch: int) -> NeighbourContext:
+        """For ``batch`` sequences, each of this context's repeated (beams, samples): kept, so
+        that every decoding step gets the same one."""
+        own = self.rows.place.shape[0] if self.encoded is None else self.encoded.states.shape[0]
+        if batch == own:
+            return self
+        if batch not in self.repeats:
+            assert self.encoded is not None and batch % own == 0
+            index = torch.arange(own, device=self.encoded.states.device)
+            self.repeats[batch] = self.select(index.repeat_interleave(batch // own))
+        return self.repeats[batch]
 
     def select(self, index: Tensor) -> NeighbourContext:
         """The context of the sequences ``index``, sharing what was encoded."""
-        picked = NeighbourContext(self.rows, self.prompt_len)
+        picked = NeighbourContext(self.rows, self.first, self.prompt_len)
         picked.encoded = self.encoded.select(index) if self.encoded else None
         picked.spans = self.spans.select(index) if self.spans else None
         if self.copy is not None:
@@ -173,8 +188,9 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
                 **kwargs,
             )
             return out
-        first = past_key_values.get_seq_length() if past_key_values is not None else 0
-        with self._reading(neighbours, first):
+        neighbours = neighbours.expanded(self._batch_of(input_ids, kwargs))
+        seen = past_key_values.get_seq_length() if past_key_values is not None else 0
+        with self._reading(neighbours, neighbours.first + seen):
             out = self.base(
                 input_ids=input_ids,
                 attention_mask=attention_mask,
@@ -195,6 +211,11 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         gate = torch.sigmoid(self.gate(self._hidden[:, -1]).float())
         gate = gate * (mass > TINY)[:, None]
         return (gate * copied + (1 - gate) * decoder + TINY).log()[:, None]
+
+    @staticmethod
+    def _batch_of(input_ids: Tensor | None, kwargs: dict[str, Any]) -> int:
+        tokens = kwargs["inputs_embeds"] if input_ids is None else input_ids
+        return int(tokens.shape[0])
 
     @property
     def eos(self) -> int:
@@ -259,7 +280,7 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         seen = torch.cat([mask, real[:, :-1].to(mask.dtype)], 1)
         positions = (seen.cumsum(1) - 1).clamp(min=0)
         keep = answer.shape[1]
-        with self._reading(neighbours, 0):
+        with self._reading(neighbours, neighbours.first if neighbours else 0):
             out = self.base(
                 input_ids=ids,
                 attention_mask=seen,

@@ -17,21 +17,23 @@ class Prompter:
     def __init__(self, tokenizer: Any, eos: int, chunk_size: int) -> None:
         self.tokenizer, self.eos, self.chunk_size = tokenizer, eos, chunk_size
 
-    def prompts(self, questions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Ids and mask [B, m]; the answer starts the next chunk.
+    def prompts(self, questions: Sequence[str]) -> tuple[Tensor, Tensor, int]:
+        """Ids and mask [B, n], and the position m - n of their first column in the chunk.
 
-        A question too long for one chunk loses its middle words: its neighbours and the encoder
-        still see all of it.
+        The prompt's last token is the chunk's last, so the answer starts the next chunk. Padding
+        that all prompts share is not computed: it is only counted. A question too long for one
+        chunk loses its middle words: its neighbours and the encoder still see all of it.
         """
         texts = [TEMPLATE.format(question=" ".join(q.split())) for q in questions]
         found = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
-        ids = torch.full((len(texts), self.chunk_size), self.eos)
+        found = [self._shortened(tokens) for tokens in found]
+        size = max(map(len, found))
+        ids = torch.full((len(texts), size), self.eos)
         mask = torch.zeros_like(ids)
         for row, tokens in enumerate(found):
-            tokens = self._shortened(tokens)
             ids[row, -len(tokens) :] = torch.tensor(tokens)
             mask[row, -len(tokens) :] = 1
-        return ids, mask
+        return ids, mask, self.chunk_size - size
 
     def _shortened(self, tokens: list[int]) -> list[int]:
         if len(tokens) <= self.chunk_size:

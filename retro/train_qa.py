@@ -105,7 +105,8 @@ def answer_loss(reading: Reading, batch: Batch) -> Tensor:
     with torch.no_grad():
         states = model.encoder(rows.ids, rows.mask, rows.segments)
         context = model.read_states(rows, states)
-    ids, mask = reading.prompter.prompts([reading.examples[n].question for n, _ in batch])
+    questions = [reading.examples[n].question for n, _ in batch]
+    ids, mask, context.first = reading.prompter.prompts(questions)
     answers = [_spelled(reading, number, chunks) for number, chunks in batch]
     target = reading.prompter.answers(answers)
     device = model.device

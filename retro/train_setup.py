@@ -62,7 +62,7 @@ def run_qa(
     learned = [e for e in examples if documents[e.document].title not in held]
     checked = [e for e in examples if documents[e.document].title in held and e.gold]
     learned = usable(learned, config)
-    retrieved = search_all(retriever, learned) if searched else None
+    retrieved = searched_once(retriever, learned, out) if searched else None
     prompter = Prompter(windower.decoder, model.eos, model.config.chunk_size)
     reading = Reading(
         model,
@@ -113,6 +113,25 @@ def held_out_titles(titles: Iterable[str], count: int) -> set[str]:
     """The same ``count`` titles for training and for the confidence head."""
     names = sorted(set(titles))
     return {names[i] for i in np.random.default_rng(7).permutation(len(names))[:count]}
+
+
+def searched_once(
+    retriever: Retriever, examples: Sequence[Example], out: Path
+) -> list[list[int]]:
+    """Neighbours of all examples, kept in ``out`` so that a resumed run need not search again."""
+    file = out / "neighbours.npz"
+    ids = np.asarray([f"{e.id} {e.question}" for e in examples])
+    if file.is_file():
+        with np.load(file, allow_pickle=False) as kept:
+            if np.array_equal(kept["ids"], ids):
+                return [[int(c) for c in row if c >= 0] for row in kept["chunks"]]
+    found = search_all(retriever, examples)
+    chunks = np.full((len(found), DEPTH), -1, np.int64)
+    for row, values in zip(chunks, found, strict=True):
+        row[: len(values)] = values
+    out.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(file, ids=ids, chunks=chunks)
+    return found
 
 
 def search_all(retriever: Retriever, examples: Sequence[Example]) -> list[list[int]]:

@@ -177,7 +177,8 @@ def _align(
     first = np.minimum(np.searchsorted(e_ends, starts, side="right"), limit)
     last = np.minimum(np.maximum(np.searchsorted(e_starts, ends, side="left") - 1, first), limit)
     blank = starts >= ends
-    may_start = np.append(True, first[1:] != last[:-1])[:kept] & ~blank
+    before = np.where(blank, first - 1, last)  # a blank takes nothing from the word behind it
+    may_start = np.append(True, first[1:] != before[:-1])[:kept] & ~blank
     may_end = np.append(last[:-1] != first[1:], True)[:kept] & ~blank
     as_int = (a.astype(np.int32) for a in (tokens, starts, ends, first, last))
     return Window(title_ids, encoder_ids, *as_int, may_start, may_end)
