@@ -201,7 +201,7 @@ def test_the_order_of_the_rows_does_not_matter(
 
 
 def test_over_refusal_is_of_the_right_candidates() -> None:
-    assert metrics.over_refusal([1, 0, 0, 1], [1, 1, 0, 0]) == 0.5
+    assert metrics.over_refusal([1, 0, 0, 0], [1, 1, 0, 0]) == 0.5
     assert np.isnan(metrics.over_refusal([1, 0], [0, 0]))
 
 
