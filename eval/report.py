@@ -105,7 +105,6 @@ def make_folder(out: Path) -> Path:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "report.json").unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
             f"{out}: cannot write there ({error.strerror}); give another --out"
@@ -114,8 +113,13 @@ def make_folder(out: Path) -> Path:
 
 
 def write_rows(path: Path, rows: Iterable[Prediction]) -> list[Prediction]:
-    """Writes each prediction as it comes, so that a run cut short loses nothing; gives all."""
+    """Writes each prediction as it comes, so that a run cut short loses nothing; gives all.
+
+    The folder's older report goes with the older predictions, so that the two always agree.
+    """
     kept = []
+    for name in ("report.json", "report.md"):
+        path.with_name(name).unlink(missing_ok=True)
     with path.open("w", encoding="utf-8") as stream:
         for row in rows:
             stream.write(json.dumps(_plain(row.to_dict()), ensure_ascii=False) + "\n")
