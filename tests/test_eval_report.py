@@ -59,7 +59,7 @@ def test_rows_are_on_disk_before_the_next_one_is_asked_for(tmp_path: Path) -> No
 
 
 def test_an_old_report_goes_with_its_predictions_and_not_before(tmp_path: Path) -> None:
-    """A mistyped --index once cost the report of the run before."""
+    """Removed earlier, a mistyped --index cost the report of the run before."""
     (tmp_path / "report.json").write_text("old")
     make_folder(tmp_path)
     assert (tmp_path / "report.json").exists()
