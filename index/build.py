@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from index.chunks import CHUNK_SIZE, tokenize, tokenizer_fingerprint
-from index.dense import build_faiss, faiss_type
+from index.dense import build_faiss, faiss_type, own_distances
 from index.errors import UserError
+from index.folder import check_out, next_version, publish, workplace
 from index.keys import KeyEncoder, open_encoder
 from index.lexical import LexicalIndex
-from index.manifest import FORMAT, NAME, Manifest, record_files
-from index.retriever import PROBE_TEXT
-from index.sources import Document, Skipped, read_documents
+from index.manifest import FORMAT, PROBE_TEXT, Manifest, record_files
+from index.sources import Document, Item, Skipped, read_documents
 from index.store import StoreWriter, TokenStore
 from index.weights import load_tokenizer
 
@@ -50,145 +48,128 @@ def build_index(
             something that is not an index.
     """
     out = Path(out)
-    _check_out(out)
-    sources = [Path(s) for s in sources]
-    if isinstance(tokenizer, str):
-        tokenizer_name, tokenizer = tokenizer, load_tokenizer(tokenizer)
-    else:
-        tokenizer_name = tokenizer.name_or_path
+    check_out(out)
+    items = read_documents([Path(source) for source in sources])
+    decoder = load_tokenizer(tokenizer) if isinstance(tokenizer, str) else tokenizer
     encoder = open_encoder(embedder) if isinstance(embedder, str) else embedder
-    out.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".building-", dir=out))
-    try:
-        skipped = write_store(sources, scratch, tokenizer, chunk_size, progress)
-        store = TokenStore(scratch)
-        write_lexical(store, scratch, progress)
-        write_keys(store, encoder, scratch, progress)
-        kind = write_faiss(scratch)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
-    manifest = Manifest(
-        format=FORMAT,
-        version=_next_version(out),
-        built=datetime.now(UTC).isoformat(timespec="seconds"),
-        num_documents=store.num_documents,
-        num_chunks=len(store),
-        num_tokens=store.num_tokens,
-        num_skipped=len(skipped),
-        chunk_size=chunk_size,
-        embedder=encoder.name,
-        embedder_sha256=encoder.fingerprint,
-        dim=encoder.dim,
-        probe=tuple(float(x) for x in encoder.encode([PROBE_TEXT])[0]),
-        tokenizer=tokenizer_name,
-        tokenizer_sha256=tokenizer_fingerprint(tokenizer),
-        vocab_size=len(tokenizer),
-        faiss_type=kind,
-        libraries=_libraries(),
-        files=record_files(scratch),
-    )
-    _publish(scratch, out, manifest)
+    with workplace(out) as folder:
+        num_skipped = _write_store(items, folder, decoder, chunk_size, progress)
+        store = TokenStore(folder)
+        _write_words(store, folder, progress)
+        keys = _write_keys(store, encoder, folder, progress)
+        faiss_index = _write_faiss(keys, folder)
+        manifest = Manifest(
+            format=FORMAT,
+            version=next_version(out),
+            built=datetime.now(UTC).isoformat(timespec="seconds"),
+            num_documents=store.num_documents,
+            num_chunks=len(store),
+            num_tokens=store.num_tokens,
+            num_skipped=num_skipped,
+            chunk_size=chunk_size,
+            embedder=encoder.name,
+            embedder_sha256=encoder.fingerprint,
+            dim=encoder.dim,
+            probe=_floats(encoder.encode([PROBE_TEXT])[0]),
+            tokenizer=tokenizer if isinstance(tokenizer, str) else decoder.name_or_path,
+            tokenizer_sha256=tokenizer_fingerprint(decoder),
+            vocab_size=len(decoder),
+            faiss_type=faiss_type(len(keys)),
+            libraries=_libraries(),
+            files=record_files(folder),
+            own_distances=_floats(own_distances(faiss_index, keys, store.document_rows())),
+        )
+        publish(folder, out, manifest)
     return manifest
 
 
-def write_store(
-    sources: Sequence[Path], folder: Path, tokenizer: Any, chunk_size: int, progress: bool
-) -> list[Skipped]:
-    writer = StoreWriter(folder, len(tokenizer), chunk_size)
-    skipped: list[Skipped] = []
-    items = _bar(read_documents(sources), "reading", "doc", progress)
-    for block in _blocks(items, 512):
-        skipped += [i for i in block if isinstance(i, Skipped)]
-        documents = [i for i in block if isinstance(i, Document)]
-        for document, tokens in zip(
-            documents, tokenize(tokenizer, [d.text for d in documents]), strict=True
-        ):
-            writer.add(document, tokens)
-    writer.close()
-    rows = "".join(json.dumps(vars(s), ensure_ascii=False) + "\n" for s in skipped)
-    (folder / SKIPPED).write_text(rows, encoding="utf-8")
-    return skipped
-
-
-def read_skipped(folder: Path) -> list[Skipped]:
+def read_skipped(out: Path) -> list[Skipped]:
     """What the build of an index left out, and why.
 
     Raises:
-        UserError: there is no index in ``folder``.
+        UserError: there is no index in ``out``.
     """
-    file = folder / Manifest.read(folder).version / SKIPPED
+    file = out / Manifest.read(out).version / SKIPPED
     return [Skipped(**json.loads(line)) for line in file.read_text("utf-8").splitlines()]
 
 
-def write_lexical(store: TokenStore, folder: Path, progress: bool) -> None:
-    texts = (_window_text(store, chunk) for chunk in range(len(store)))
-    LexicalIndex.build(_bar(texts, "words", "chunk", progress, len(store))).save(folder / "bm25")
+def _write_store(
+    items: Iterator[Item], folder: Path, tokenizer: Any, chunk_size: int, progress: bool
+) -> int:
+    """Writes documents, tokens and ``skipped.jsonl``; the number of items left out."""
+    skipped: list[Skipped] = []
+    with StoreWriter(folder, len(tokenizer), chunk_size) as writer:
+        for block in _blocks(_bar(items, "Reading", "doc", progress), BLOCK):
+            skipped += [i for i in block if isinstance(i, Skipped)]
+            documents = [i for i in block if isinstance(i, Document)]
+            texts = tokenize(tokenizer, [d.text for d in documents])
+            for document, tokens in zip(documents, texts, strict=True):
+                if len(tokens.ids):
+                    writer.add(document, tokens)
+                else:
+                    skipped.append(Skipped(document.source, "no tokens"))
+        if not writer.num_documents:
+            raise UserError(_nothing(skipped))
+    rows = "".join(json.dumps(vars(s), ensure_ascii=False) + "\n" for s in skipped)
+    (folder / SKIPPED).write_text(rows, encoding="utf-8")
+    return len(skipped)
 
 
-def write_keys(store: TokenStore, encoder: KeyEncoder, folder: Path, progress: bool) -> None:
+def _nothing(skipped: Sequence[Skipped]) -> str:
+    if not skipped:
+        return "no documents in the sources; give files or folders with .txt .md .html .jsonl"
+    first = f"{skipped[0].source}: {skipped[0].reason}"
+    more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
+    return f"nothing to index, all was skipped: {first}{more}; mend or convert the files"
+
+
+def _write_words(store: TokenStore, folder: Path, progress: bool) -> None:
+    """BM25 over ``title [N, F]``: with its continuation a chunk is found more often."""
+    texts = (_titled(store, " ", *store.span(chunk)) for chunk in range(len(store)))
+    LexicalIndex.build(_bar(texts, "Words", "chunk", progress, len(store))).save(folder / "bm25")
+
+
+def _write_keys(store: TokenStore, encoder: KeyEncoder, folder: Path, progress: bool) -> Any:
+    """Keys of ``title. N``, float16 [chunks, dim], mapped from the file written."""
     shape = (len(store), encoder.dim)
     keys = np.lib.format.open_memmap(folder / "keys.npy", "w+", np.float16, shape)
-    bar = _bar(None, "keys", "chunk", progress, len(store))
-    for start in range(0, len(store), BLOCK):
-        chunks = range(start, min(start + BLOCK, len(store)))
-        keys[start : chunks.stop] = encoder.encode([_key_text(store, c) for c in chunks])
-        bar.update(len(chunks))
-    bar.close()
+    with _bar(None, "Keys", "chunk", progress, len(store)) as bar:
+        for chunks in _blocks(range(len(store)), BLOCK):
+            keys[chunks] = encoder.encode([key_text(store, chunk) for chunk in chunks])
+            bar.update(len(chunks))
     keys.flush()
+    return keys
 
 
-def write_faiss(folder: Path) -> str:
+def key_text(store: TokenStore, chunk: int) -> str:
+    """What is embedded for a chunk: the title tells what its "it" and "he" stand for."""
+    return _titled(store, ". ", *store.chunk_span(chunk))
+
+
+def _titled(store: TokenStore, mark: str, row: int, start: int, end: int) -> str:
+    document = store.document(row)
+    return mark.join(part for part in (document.title, document.text[start:end]) if part)
+
+
+def _write_faiss(keys: Any, folder: Path) -> Any:
     import faiss
 
-    keys = np.load(folder / "keys.npy", mmap_mode="r", allow_pickle=False)
-    kind = faiss_type(len(keys))
-    faiss.write_index(build_faiss(keys, kind), str(folder / "faiss.index"))
-    return kind
+    faiss_index = build_faiss(keys, faiss_type(len(keys)))
+    faiss.write_index(faiss_index, str(folder / "faiss.index"))
+    return faiss_index
 
 
-def _key_text(store: TokenStore, chunk: int) -> str:
-    row, start, end = store.chunk_span(chunk)
-    document = store.document(row)
-    text = document.text[start:end]
-    return f"{document.title}. {text}" if document.title else text
-
-
-def _window_text(store: TokenStore, chunk: int) -> str:
-    row, start, end = store.span(chunk)
-    document = store.document(row)
-    return f"{document.title} {document.text[start:end]}"
-
-
-def _check_out(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is a file; give a folder with --out")
-    if out.is_dir() and not (out / NAME).exists():
-        if any(not f.name.startswith(".building-") for f in out.iterdir()):
-            raise UserError(f"{out}: holds other files and no index; give a new folder with --out")
-
-
-def _next_version(out: Path) -> str:
-    numbers = [int(f.name[1:]) for f in out.glob("v*") if f.name[1:].isdigit()]
-    return f"v{max(numbers, default=0) + 1}"
-
-
-def _publish(scratch: Path, out: Path, manifest: Manifest) -> None:
-    """Names the finished folder, points the manifest at it, then drops what it replaced."""
-    older = [f for f in out.iterdir() if f.name.startswith("v") and f.is_dir()]
-    scratch.chmod(0o755)
-    scratch.rename(out / manifest.version)
-    manifest.write(out)
-    for folder in older:
-        shutil.rmtree(folder, ignore_errors=True)
+def _floats(values: Iterable[float]) -> tuple[float, ...]:
+    return tuple(round(float(value), 6) for value in values)
 
 
 def _libraries() -> dict[str, str]:
+    """Versions of what shaped the files."""
     found = {}
-    for name in ("retro-abstain", "bm25s", "numpy", "tokenizers", "torch", "transformers"):
+    for name in ("retro-abstain", "bm25s", "numpy", "pystemmer", "tokenizers", "torch"):
         try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+            found[name] = version(name)
+        except PackageNotFoundError:  # run from a checkout, never installed
             continue
     return found
 
@@ -200,15 +181,16 @@ def _blocks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 def _bar(items: Any, label: str, unit: str, progress: bool, total: int | None = None) -> Any:
+    """A progress line with its rate on stderr; a rare one where nobody sits before it."""
     from tqdm import tqdm
 
+    pause = 0.5 if sys.stderr.isatty() else 30.0
     return tqdm(
         items,
         desc=label,
         unit=unit,
         total=total,
         disable=not progress,
-        file=sys.stderr,
-        unit_scale=True,
-        mininterval=0.5,
+        mininterval=pause,
+        delay=0.5,
     )

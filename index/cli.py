@@ -1,4 +1,4 @@
-"""``retro index …``: build, search, info, verify; knows words and columns, leaves work to others."""
+"""``retro index …``: build, search, info, verify; the work is done by the modules beside it."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Keys = NDArray[np.float32]
+SAMPLE = 1000
 POINTS_PER_CENTROID = 39
 """FAISS warns below this; a corpus too small for a type gets a smaller number of lists."""
 
@@ -40,6 +41,23 @@ def build_faiss(keys: NDArray[np.float16], kind: str) -> Any:
     for start in range(0, len(keys), 1 << 16):
         faiss_index.add(keys[start : start + (1 << 16)].astype(np.float32))
     return faiss_index
+
+
+def own_distances(
+    faiss_index: Any, keys: NDArray[np.float16], document_rows: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """21 quantiles of the distance from a chunk to the nearest one of another document.
+
+    Of at most ``SAMPLE`` chunks; empty where there is a single document.
+    """
+    rng = np.random.default_rng(0)
+    rows = np.sort(rng.choice(len(keys), min(SAMPLE, len(keys)), replace=False))
+    cosines, found = faiss_index.search(keys[rows].astype(np.float32), min(256, len(keys)))
+    other = (found >= 0) & (document_rows[found] != document_rows[rows, None])
+    nearest = np.where(other, cosines, -np.inf).max(axis=1)
+    nearest = nearest[np.isfinite(nearest)]
+    levels = np.linspace(0, 1, 21)
+    return np.quantile(1.0 - nearest, levels) if len(nearest) else np.empty(0)
 
 
 class DenseIndex:

@@ -55,6 +55,7 @@ class SentenceKeyEncoder:
 
         self.name = name
         self._folder = resolve(name)
+        _check_files(self._folder)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._cls_pooling = _pools_cls(self._folder)
         self._tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
@@ -170,17 +171,23 @@ def _load(folder: Path, dtype: torch.dtype) -> Any:
     return AutoModel.from_pretrained(folder, dtype=dtype).eval()
 
 
+def _check_files(folder: Path) -> None:
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise UserError(
+                f"{folder}: no {name}, so no embedder; give a sentence encoder's folder"
+            )
+
+
 def _pools_cls(folder: Path) -> bool:
-    """True for CLS pooling, False for mean pooling."""
-    kinds = [m["type"].rsplit(".", 1)[-1] for m in _json(folder / "modules.json", [])]
+    """True for CLS pooling, False for mean pooling (also of a folder that does not say)."""
+    kinds = {m["type"].rsplit(".", 1)[-1] for m in _json(folder / "modules.json", [])}
     pooling = _json(folder / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True})
     modes = {m for m, on in pooling.items() if m.startswith("pooling_mode_") and on is True}
-    if set(kinds) - {"Transformer", "Pooling", "Normalize"} or len(modes) != 1:
-        raise UserError(f"{folder}: an embedder needs one of mean or CLS pooling; choose another")
-    mode = modes.pop().removeprefix("pooling_mode_")
-    if mode not in ("cls_token", "mean_tokens"):
-        raise UserError(f"{folder}: pooling '{mode}' is not supported; choose a mean or CLS one")
-    return mode == "cls_token"
+    known = ({"pooling_mode_cls_token"}, {"pooling_mode_mean_tokens"})
+    if kinds - {"Transformer", "Pooling", "Normalize"} or modes not in known:
+        raise UserError(f"{folder}: an embedder needs mean or CLS pooling; choose another")
+    return "pooling_mode_cls_token" in modes
 
 
 def _max_len(folder: Path) -> int:

@@ -63,8 +63,8 @@ class LexicalIndex:
 
         vocab: dict[str, int] = {}
         ids = [[vocab.setdefault(w, len(vocab)) for w in words(text)] for text in texts]
-        if not vocab:  # bm25s cannot index a corpus without a single word
-            vocab[""] = 0
+        if not vocab:  # bm25s divides by the mean length, so every text gets one silent word
+            vocab, ids = {"": 0}, [[0] for _ in ids]
         bm25 = bm25s.BM25(k1=K1, b=B, method="lucene")
         bm25.index((ids, vocab), show_progress=False, create_empty_token=False)
         return cls(bm25)

@@ -19,6 +19,7 @@ from index.weights import file_sha256
 
 FORMAT = 1
 NAME = "manifest.json"
+PROBE_TEXT = "Who wrote the first encyclopedia, and in which year was it printed?"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Manifest:
     """``files``: by name inside the version's folder; ``built``: UTC, ISO 8601.
 
     ``probe`` is the key of ``PROBE_TEXT``: an encoder that gives another is another encoder.
+    ``own_distances`` are equally spaced quantiles, ascending, of the distance from a chunk to the
+    nearest one of another document: what "near" means in this database.
     """
 
     format: int
@@ -54,6 +57,7 @@ class Manifest:
     faiss_type: str
     libraries: dict[str, str]
     files: dict[str, FileRecord]
+    own_distances: tuple[float, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -68,10 +72,19 @@ class Manifest:
                 f"{folder}: index format {data.get('format')}, this version reads {FORMAT}; "
                 f"build it again with: retro index build SOURCE --out {folder}"
             )
-        files = {name: FileRecord(**record) for name, record in data["files"].items()}
+        try:
+            return cls._from_json(data)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{folder / NAME}: incomplete ({error!r}); build the index again"
+            ) from error
+
+    @classmethod
+    def _from_json(cls, data: dict[str, Any]) -> Manifest:
         known = {f.name for f in fields(cls)}
-        plain = {k: v for k, v in data.items() if k in known}
-        return cls(**plain | {"files": files, "probe": tuple(data["probe"])})
+        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known}
+        files = {name: FileRecord(**record) for name, record in data["files"].items()}
+        return cls(**plain | {"files": files})
 
     def write(self, folder: Path) -> None:
         """Makes this manifest the folder's current one, in one step that cannot be half done."""
@@ -80,7 +93,7 @@ class Manifest:
             json.dump(asdict(self), stream, indent=1, ensure_ascii=False)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(scratch, folder / NAME)
+        scratch.replace(folder / NAME)
 
     def check_sizes(self, folder: Path) -> None:
         """Quick test that every file is there in full.

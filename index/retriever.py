@@ -17,7 +17,7 @@ from index.dense import DenseIndex, Keys
 from index.errors import UserError
 from index.keys import KeyEncoder, open_encoder
 from index.lexical import LexicalIndex, words
-from index.manifest import Manifest
+from index.manifest import PROBE_TEXT, Manifest
 from index.store import TokenStore
 
 Ids = NDArray[np.int64]
@@ -26,7 +26,6 @@ DEPTH = 100
 """Candidates taken from each of the two searches before they are fused."""
 LEXICAL_WEIGHT = 0.4
 QUERY_BLOCK = 512
-PROBE_TEXT = "Who wrote the first encyclopedia, and in which year was it printed?"
 PROBE_COSINE = 0.98
 
 

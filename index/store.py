@@ -16,7 +16,7 @@ import json
 from collections.abc import Iterable
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,9 +81,9 @@ class TokenStore:
     def document_row(self, chunk_id: int) -> int:
         return int(self._chunk_documents[chunk_id])
 
-    def document_rows(self, chunk_ids: Array) -> Array:
-        """Document row of each chunk, int32 [n]."""
-        return np.asarray(self._chunk_documents[chunk_ids])
+    def document_rows(self) -> NDArray[np.int32]:
+        """Document row of every chunk, int32 [chunks]."""
+        return self._chunk_documents
 
     def chunks_of(self, document_row: int) -> range:
         """The chunk ids of one document."""
@@ -120,7 +120,10 @@ class TokenStore:
 
 
 class StoreWriter:
-    """Writes a token store document by document; memory grows with chunks, not with text."""
+    """Writes a token store document by document; memory grows with chunks, not with text.
+
+    A context: the folder is a store once it is left without an error.
+    """
 
     def __init__(self, folder: Path, vocab_size: int, chunk_size: int = CHUNK_SIZE) -> None:
         self._folder, self._chunk_size = folder, chunk_size
@@ -132,6 +135,10 @@ class StoreWriter:
         self._chunk_starts: list[int] = [0]
         self._chunk_documents: list[int] = []
         self._ids: list[str] = []
+
+    @property
+    def num_documents(self) -> int:
+        return len(self._ids)
 
     def add(self, document: Document, tokens: TokenizedText) -> None:
         """Appends one document with at least one token."""
@@ -147,10 +154,16 @@ class StoreWriter:
         self._document_starts.append(self._document_starts[-1] + len(line))
         self._document_chunks.append(len(self._chunk_documents))
 
-    def close(self) -> None:
-        """Writes the tables; the folder is a store from here on."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         for stream in (self._lines, self._tokens, self._offsets):
             stream.close()
+        if error is None:
+            self._write_tables()
+
+    def _write_tables(self) -> None:
         num_tokens = self._chunk_starts[-1]
         _raw_to_npy(self._folder / "tokens.raw", self._token_type, (num_tokens,))
         _raw_to_npy(self._folder / "token_offsets.raw", np.uint32, (num_tokens, 2))

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from index_fakes import FACTS, small_index, tiny_tokenizer, write_facts, write_jsonl
+
+from index.build import build_index, read_skipped
+from index.errors import UserError
+from index.keys import HashingKeyEncoder
+from index.manifest import Manifest
+from index.retriever import Retriever
+
+
+def test_manifest_tells_what_was_built(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"x")
+    write_facts(tmp_path)
+    manifest = small_index(tmp_path, tmp_path / "out")
+    assert Manifest.read(tmp_path / "out") == manifest
+    assert (manifest.num_documents, manifest.num_skipped) == (len(FACTS), 1)
+    assert (manifest.embedder, manifest.tokenizer, manifest.faiss_type) == (
+        "hashing",
+        "tiny",
+        "Flat",
+    )
+    ids = [len(tiny_tokenizer()(text)["input_ids"]) for text in FACTS.values()]
+    assert manifest.num_tokens == sum(ids)
+    assert manifest.num_chunks == sum(-(-n // 8) for n in ids)
+    assert [s.reason[:12] for s in read_skipped(tmp_path / "out")] == ["type '.png' "]
+    assert manifest.broken_files(tmp_path / "out") == []
+    assert list(manifest.own_distances) == sorted(manifest.own_distances)
+    assert len(manifest.own_distances) == 21
+
+
+def test_the_same_sources_give_the_same_files(tmp_path: Path) -> None:
+    source = write_facts(tmp_path)
+    first = small_index(source, tmp_path / "a")
+    second = small_index(source, tmp_path / "b")
+    assert first.files == second.files
+
+
+def test_more_documents_than_a_block(tmp_path: Path) -> None:
+    """Blocks were cut from a progress bar that began anew for each: only two were ever read."""
+    rows = ({"text": f"Number {n} is {n * n} squared."} for n in range(5000))
+    source = write_jsonl(tmp_path / "many.jsonl", rows)
+    assert small_index(source, tmp_path / "out", chunk_size=64).num_documents == 5000
+
+
+def test_a_rebuild_replaces_and_a_reader_keeps_what_it_opened(tmp_path: Path) -> None:
+    source = write_facts(tmp_path)
+    small_index(source, tmp_path / "out")
+    before = Retriever.open(tmp_path / "out")
+    write_jsonl(source, [{"id": "new", "text": "A zeppelin is an airship."}])
+    manifest = small_index(source, tmp_path / "out")
+    assert manifest.version == "v2"
+    assert set(Retriever.open(tmp_path / "out").search("zeppelin").doc_ids) == {"new"}
+    assert before.search("camel hump").doc_ids[0] == "camel"
+    assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["manifest.json", "v2"]
+
+
+def test_a_build_that_breaks_leaves_the_index_as_it_was(tmp_path: Path) -> None:
+    class Broken(HashingKeyEncoder):
+        def encode(self, texts: object) -> np.ndarray:
+            raise RuntimeError("out of memory")
+
+    source = write_facts(tmp_path)
+    small_index(source, tmp_path / "out")
+    before = {f: f.stat().st_mtime_ns for f in (tmp_path / "out").rglob("*")}
+    (tmp_path / "out" / ".building-killed").mkdir()
+    with pytest.raises(RuntimeError, match="out of memory"):
+        small_index(source, tmp_path / "out", embedder=Broken())
+    after = {f: f.stat().st_mtime_ns for f in (tmp_path / "out").rglob("*")}
+    assert before.keys() == after.keys()
+    assert Retriever.open(tmp_path / "out").search("camel").doc_ids[0] == "camel"
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "no documents in the sources"),
+        ({"a.txt": b"  \n"}, "a.txt: empty"),
+        ({"a.txt": b"\xff\xfe"}, "not UTF-8"),
+        ({"a.csv": b"a,b", "b.csv": b"a,b"}, "unknown.*and 1 more"),
+    ],
+)
+def test_nothing_to_index_is_the_users_mistake(
+    tmp_path: Path, files: dict[str, bytes], message: str
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name, content in files.items():
+        (tmp_path / "in" / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        small_index(tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_out_must_be_a_folder_that_holds_nothing_else(tmp_path: Path) -> None:
+    source = write_facts(tmp_path)
+    with pytest.raises(UserError, match="is a file"):
+        small_index(source, source)
+    with pytest.raises(UserError, match="no index but other files"):
+        small_index(source, tmp_path)
+
+
+def test_two_builds_into_one_folder_are_kept_apart(tmp_path: Path) -> None:
+    from index.folder import workplace
+
+    with workplace(tmp_path / "out"), pytest.raises(UserError, match="another build"):
+        small_index(write_facts(tmp_path), tmp_path / "out")
+
+
+def test_tokenizer_of_another_model_is_told(tmp_path: Path) -> None:
+    manifest = small_index(write_facts(tmp_path), tmp_path / "out")
+    manifest.check_tokenizer(manifest.tokenizer_sha256, "tiny")
+    with pytest.raises(UserError, match="tokens of 'tiny', the model reads those of 'gpt2'"):
+        manifest.check_tokenizer("0" * 64, "gpt2")
+
+
+def test_minilm_and_smollm2_from_files_to_the_right_passage(tmp_path: Path) -> None:
+    """The real encoder and tokenizer, over Markdown, text and HTML files, as `make demo` does."""
+    (tmp_path / "docs").mkdir()
+    for name, (title, text) in zip(("a.md", "b.txt", "c.html"), FACTS.items(), strict=False):
+        shapes = {"a.md": f"# {title}\n\n{text}", "b.txt": text}
+        (tmp_path / "docs" / name).write_text(shapes.get(name, f"<p>{text}</p>"))
+    build_index([tmp_path / "docs"], tmp_path / "out", progress=False)
+    retriever = Retriever.open(tmp_path / "out")
+    best = retriever.search("Which metal are cables made from?")
+    assert best.doc_ids[0] == "c.html"
+    assert best.distances[0] == min(best.distances)
+    raw = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert (raw["embedder"], raw["tokenizer"], raw["dim"]) == ("minilm", "smollm2-135m", 384)

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from index_fakes import tiny_tokenizer
+
+from index.chunks import chunk_lens, tokenize, tokenizer_fingerprint
+
+
+@given(num_tokens=st.integers(0, 5000), chunk_size=st.integers(1, 128))
+def test_chunks_hold_all_tokens_and_only_the_last_is_short(
+    num_tokens: int, chunk_size: int
+) -> None:
+    lens = chunk_lens(num_tokens, chunk_size)
+    assert sum(lens) == num_tokens
+    assert all(size == chunk_size for size in lens[:-1])
+    assert all(0 < size <= chunk_size for size in lens)
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=200))
+def test_offsets_lie_in_the_text_in_order_and_tokens_give_it_back(text: str) -> None:
+    [tokens] = tokenize(tiny_tokenizer(), [text])
+    assert tiny_tokenizer().decode(tokens.ids) == text
+    starts, ends = tokens.offsets.T
+    assert (starts <= ends).all()
+    assert (ends <= len(text)).all()
+    assert (starts[1:] >= starts[:-1]).all()
+    assert starts[0] == 0
+    assert ends[-1] == len(text)
+
+
+def test_tokenize_adds_no_special_tokens_and_takes_an_empty_text() -> None:
+    empty, word = tokenize(tiny_tokenizer(), ["", "planet"])
+    assert len(empty.ids) == 0
+    assert empty.offsets.shape == (0, 2)
+    assert tiny_tokenizer().decode(word.ids) == "planet"
+
+
+def test_fingerprint_is_stable_and_sees_a_new_token() -> None:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    copy = Tokenizer.from_str(tiny_tokenizer().backend_tokenizer.to_str())
+    same = PreTrainedTokenizerFast(tokenizer_object=copy)
+    assert tokenizer_fingerprint(same) == tokenizer_fingerprint(tiny_tokenizer())
+    same.add_tokens(["zzz"])
+    assert tokenizer_fingerprint(same) != tokenizer_fingerprint(tiny_tokenizer())

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from index_fakes import small_index, tiny_tokenizer, write_facts
+
+from retro.cli import main
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    small_index(write_facts(tmp_path), tmp_path / "out")
+    return tmp_path / "out"
+
+
+def test_build_names_what_it_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("index.build.load_tokenizer", lambda name: tiny_tokenizer())
+    (tmp_path / "docs").mkdir()
+    write_facts(tmp_path / "docs")
+    (tmp_path / "docs" / "photo.png").write_bytes(b"x")
+    out = tmp_path / "out"
+    arguments = ["index", "build", str(tmp_path / "docs"), "--out", str(out)]
+    assert main([*arguments, "--embedder", "hashing", "--tokenizer", "tiny"]) == 0
+    shown = capsys.readouterr()
+    assert "5 documents" in shown.out
+    assert "1 skipped" in shown.out
+    assert "photo.png: type '.png' is unknown" in shown.err
+
+
+def test_search_prints_passages_best_first(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["index", "search", str(folder), "strings of a violin", "-k", "2", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["rank"] for row in rows] == [1, 2]
+    assert rows[0]["doc_id"] == "violin"
+    assert main(["index", "search", str(folder), "strings of a violin"]) == 0
+    assert capsys.readouterr().out.startswith("1. Violin  [violin]  distance 0.")
+
+
+def test_info_tells_what_an_index_holds(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["index", "info", str(folder), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["documents"], facts["embedder"][:7], facts["skipped"]) == (5, "hashing", [])
+    assert main(["index", "info", str(folder)]) == 0
+    assert "documents         5" in capsys.readouterr().out
+
+
+def test_verify_finds_a_changed_byte(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["index", "verify", str(folder)]) == 0
+    [file] = folder.glob("v1/tokens.npy")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    assert main(["index", "info", str(folder)]) == 0
+    assert main(["index", "verify", str(folder)]) == 2
+    assert "damaged or missing: tokens.npy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["build", "absent", "--out", "out"],
+        ["build", "empty", "--out", "out"],
+        ["search", "empty", "words"],
+        ["search", "absent", " "],
+        ["info", "absent"],
+        ["verify", "absent"],
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(
+    arguments: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert main(["index", *arguments]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()

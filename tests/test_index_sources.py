@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import gzip
+import lzma
+from pathlib import Path
+
+import pytest
+
+from index.errors import UserError
+from index.sources import Document, Skipped, read_documents
+
+
+def read(*sources: Path) -> tuple[dict[str, Document], dict[str, str]]:
+    """Documents by id, and reasons by file name."""
+    items = list(read_documents(sources))
+    documents = {i.id: i for i in items if isinstance(i, Document)}
+    return documents, {Path(i.source).name: i.reason for i in items if isinstance(i, Skipped)}
+
+
+def test_a_folder_gives_every_kind_of_file_in_order_of_names(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "b_note.txt").write_text("Plain text.\r\nTwo lines.\n")
+    (tmp_path / "a.md").write_text("# The camel\n\nIt has a hump.\n")
+    (tmp_path / "c.html").write_text("<title>Venus</title><p>Hot &amp; bright</p>")
+    (tmp_path / "d.jsonl").write_text('{"text": "One"}\n\n{"id": 7, "title": "T", "text": "Two"}\n')
+    (tmp_path / ".hidden.txt").write_text("not read")
+    documents, skipped = read(tmp_path)
+    assert skipped == {}
+    assert [(d.id, d.title, d.text) for d in documents.values()] == [
+        ("a.md", "The camel", "It has a hump."),
+        ("c.html", "Venus", "Hot & bright"),
+        ("d.jsonl:1", "", "One"),
+        ("7", "T", "Two"),
+        ("sub/b_note.txt", "b note", "Plain text.\nTwo lines."),
+    ]
+
+
+@pytest.mark.parametrize(("suffix", "compress"), [("gz", gzip.compress), ("xz", lzma.compress)])
+def test_compressed_rows(tmp_path: Path, suffix: str, compress: object) -> None:
+    file = tmp_path / f"a.jsonl.{suffix}"
+    file.write_bytes(compress(b'{"id": "x", "text": "Hello"}\n'))  # type: ignore[operator]
+    assert read(file)[0]["x"].text == "Hello"
+
+
+def test_what_cannot_be_read_is_reported_and_the_rest_is_read(tmp_path: Path) -> None:
+    (tmp_path / "binary.txt").write_bytes(b"\x7fELF\0\0")
+    (tmp_path / "empty.md").write_text("# Only a heading\n")
+    (tmp_path / "latin.txt").write_bytes("Zoë".encode("latin-1"))
+    (tmp_path / "picture.png").write_bytes(b"png")
+    rows = '{"text": "good"}\nnot json\n{"title": "no text"}\n{"text": "  "}\n[1]\n'
+    (tmp_path / "rows.jsonl").write_text(rows)
+    (tmp_path / "torn.jsonl.gz").write_bytes(gzip.compress(b'{"text": "cut"}\n' * 9)[:-12])
+    documents, skipped = read(tmp_path)
+    assert "rows.jsonl:1" in documents
+    reasons = {
+        "binary.txt": "binary",
+        "empty.md": "empty",
+        "latin.txt": "not UTF-8 text (byte 2)",
+        "picture.png": "type '.png' is unknown",
+        "rows.jsonl:2": "not JSON",
+        "rows.jsonl:3": "no 'text'",
+        "rows.jsonl:4": "empty",
+        "rows.jsonl:5": "no 'text'",
+        "torn.jsonl.gz": "cannot be read",
+    }
+    assert skipped.keys() >= reasons.keys()
+    assert all(reason in skipped[name] for name, reason in reasons.items())
+
+
+def test_one_text_counts_once_and_ids_stay_unique(tmp_path: Path) -> None:
+    rows = [("a", "one"), ("a", "two"), ("b", "one"), ("a#2", "three")]
+    lines = [f'{{"id": "{doc_id}", "text": "{text}"}}\n' for doc_id, text in rows]
+    (tmp_path / "x.jsonl").write_text("".join(lines))
+    items = list(read_documents([tmp_path]))
+    assert [i.id for i in items if isinstance(i, Document)] == ["a", "a#2", "a#2#2"]
+    assert [i.reason for i in items if isinstance(i, Skipped)] == [
+        "'b' has the same text as 'a'",
+    ]
+
+
+def test_half_a_character_does_not_stop_the_reading(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"text": "a \\ud800 b"}\n')
+    assert read(tmp_path)[0]["x.jsonl:1"].text == "a ? b"
+
+
+def test_an_index_inside_the_source_is_no_document(tmp_path: Path) -> None:
+    """A second build with --out inside SOURCE read the first index's own rows as documents."""
+    (tmp_path / "out" / "v1").mkdir(parents=True)
+    (tmp_path / "out" / "manifest.json").write_text("{}")
+    (tmp_path / "out" / "v1" / "documents.jsonl").write_text('{"text": "again"}\n')
+    documents, skipped = read(tmp_path)
+    assert documents == {}
+    assert skipped == {"out": "an index, not documents"}
+
+
+@pytest.mark.parametrize("name", ["absent", "data.csv"])
+def test_a_source_that_cannot_be_is_the_users_mistake(tmp_path: Path, name: str) -> None:
+    (tmp_path / "data.csv").write_text("a,b")
+    with pytest.raises(UserError, match=name):
+        list(read_documents([tmp_path / name]))
