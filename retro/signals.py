@@ -7,20 +7,14 @@ documents every name: its sign, what it is, and where the idea comes from.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import chain, pairwise
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index.lexical import fold
-
-Idf = Callable[[str], float]
-"""The inverse document frequency of a word in the database; words never seen have the highest."""
+from retro.overlap import LEAST, Idf, Overlap, Question, holds, sentences_of, stems_of, words_of
 
 
 class NeighboursLike(Protocol):
@@ -65,37 +59,27 @@ SIGNALS: dict[str, Signal] = {
     "dense_top1": Signal(-1, "distance (1 - cosine) of the nearest chunk", _DENSE),
     "dense_mean": Signal(-1, "mean distance of the nearest chunks", _DENSE),
     "dense_gap": Signal(+1, "second distance minus first", _QPP),
-    "dense_gap_k": Signal(+1, "last distance minus first", _QPP),
     "dense_spread": Signal(+1, "standard deviation of the nearest distances", _QPP),
     "scope_p": Signal(+1, "share of the database's own distances at least this far", _SCOPE),
     "bm25_per_word": Signal(+1, "best BM25 score by the question's content words", _QPP),
-    "bm25_per_rarity": Signal(+1, "best BM25 score by the question's summed rarity", _QPP),
     "bm25_gap": Signal(+1, "(first - second BM25 score) / first", _QPP),
-    "bm25_gap_k": Signal(+1, "(first - last BM25 score) / first", _QPP),
     "bm25_spread": Signal(+1, "standard deviation / mean of the best BM25 scores", _QPP),
     "num_neighbours": Signal(+1, "neighbours found", _DENSE),
     "agreement": Signal(+1, "share of neighbours that both searches found", _FUSION),
     "joint_rank": Signal(+1, "1 / (1 + worse of the two ranks) of the best neighbour", _FUSION),
     "title_share": Signal(+1, "share of neighbours with the commonest title", _FUSION),
     "match_best": Signal(+1, "overlap and nearness of the best matching neighbour", _FUSION),
-    "match_margin": Signal(+1, "the same minus the mean over the neighbours", _FUSION),
     "match_gap": Signal(+1, "the same minus the best match in another document", _FUSION),
-    "match_distance": Signal(-1, "distance of the best matching neighbour", _DENSE),
     "match_names_missing": Signal(-1, "rarity share of names that it lacks", _OVERLAP),
     "match_missing": Signal(-1, "rarity of the question's words that it lacks", _OVERLAP),
     "match_missing_max": Signal(-1, "the rarest of them", _OVERLAP),
     "match_phrase": Signal(+1, "share of adjacent content words adjacent in it", _OVERLAP),
     "cover_best": Signal(+1, "rarity share of the question in one neighbour, title too", _OVERLAP),
-    "cover_first": Signal(+1, "the same, in the first neighbour", _OVERLAP),
     "cover_mean": Signal(+1, "the same, mean over the neighbours", _OVERLAP),
     "cover_union": Signal(+1, "the same, in all neighbours together", _OVERLAP),
-    "cover_text": Signal(+1, "the same, in one neighbour's text, title left out", _OVERLAP),
     "cover_sentence": Signal(+1, "the same, in one sentence and its title", _OVERLAP),
     "rarest_found": Signal(+1, "1 if any neighbour holds the question's rarest word", _OVERLAP),
-    "name_cover": Signal(+1, "rarity share of names and numbers in one neighbour", _OVERLAP),
-    "names_missing": Signal(-1, "names and numbers of the question in no neighbour", _OVERLAP),
     "question_words": Signal(0, "content words of the question", _QPP),
-    "question_rarity": Signal(0, "mean rarity of the content words", _QPP),
     "answer_len": Signal(-1, "words of the answer", "length baseline: knowing.md, traps"),
     "answer_echo": Signal(-1, "share of the answer's words that the question has", _GROUND),
     "num_supporting": Signal(+1, "neighbours that hold the answer", _GROUND),
@@ -110,62 +94,7 @@ SIGNALS: dict[str, Signal] = {
 in the question that no neighbour holds is the strongest sign of a near miss.
 """
 
-_LEAST = 1e-6  # a rarity above zero, so that shares are defined
 _FARTHEST = 1.0  # a distance for "nothing there": orthogonal
-_WORD = re.compile(r"[^\W_]+")
-_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[^\sa-z])|\n+")
-_STOP_WORDS = """
-a about after also an and are as at be been before being between by can could did do does during
-for from had has have he her his how i if in into is it its kind many may might much must name
-named no not of on one or our over s shall she should so such t than that the their them then
-there these they this those to type under was we were what when where which who whom whose why
-will with would you your
-"""
-_STOP = frozenset(_STOP_WORDS.split())
-
-
-def _stem(word: str) -> str:
-    """The first five letters; measured above suffix stripping and above whole words."""
-    return word if word[:1].isdigit() else word[:5]
-
-
-_STOP_STEMS = frozenset(map(_stem, _STOP))
-
-
-def _stems(text: str) -> list[str]:
-    return [_stem(w) for w in _WORD.findall(fold(text))]
-
-
-@dataclass(frozen=True)
-class _Question:
-    """Content words in order as stems, the rarity of each, and which are names or numbers."""
-
-    stems: list[str]
-    rarity: dict[str, float]
-    names: frozenset[str]
-
-    @classmethod
-    def read(cls, text: str, idf: Idf) -> _Question:
-        words = _WORD.findall(fold(text))
-        kept = [w for w in words if w not in _STOP] or words or [""]
-        rarity: dict[str, float] = {}
-        for word in kept:
-            rarity[_stem(word)] = max(rarity.get(_stem(word), _LEAST), idf(word))
-        names = {_stem(fold(w)) for w in _WORD.findall(text) if not w[0].islower()}
-        return cls([_stem(w) for w in kept], rarity, frozenset(names & rarity.keys()))
-
-    def adjacent(self, stems: Iterable[str]) -> float:
-        """Share of the question's adjacent content words that are adjacent here, 0..1."""
-        pairs = set(pairwise(self.stems))
-        held = pairs & set(pairwise(s for s in stems if s not in _STOP_STEMS))
-        return len(held) / max(len(pairs), 1)
-
-    def weigh(self, words: Iterable[str]) -> float:
-        return sum(self.rarity[w] for w in words)
-
-    def share(self, found: Collection[str]) -> float:
-        """Rarity-weighted share of the question's words in ``found``, 0..1."""
-        return self.weigh(w for w in self.rarity if w in found) / self.weigh(self.rarity)
 
 
 def retrieval_signals(
@@ -179,7 +108,7 @@ def retrieval_signals(
     ``own_distances``: ascending, equally spaced quantiles of the distances that the database has
     to its own held-out text (the index manifest holds them); without them no ``scope_p``.
     """
-    asked = _Question.read(question, idf)
+    asked = Question.read(question, idf)
     scope = {} if own_distances is None else scope_signals(neighbours.dense_top, own_distances)
     return {
         **dense_signals(neighbours.dense_top),
@@ -197,7 +126,6 @@ def dense_signals(distances: NDArray[Any]) -> dict[str, float]:
         "dense_top1": float(near[0]),
         "dense_mean": float(near.mean()),
         "dense_gap": float(near[:2][-1] - near[0]),
-        "dense_gap_k": float(near[-1] - near[0]),
         "dense_spread": float(near.std()),
     }
 
@@ -209,15 +137,13 @@ def scope_signals(distances: NDArray[Any], own_distances: Sequence[float]) -> di
     return {"scope_p": 1.0 - float(np.interp(nearest, own, np.linspace(0.0, 1.0, len(own))))}
 
 
-def lexical_signals(asked: _Question, scores: NDArray[Any]) -> dict[str, float]:
+def lexical_signals(asked: Question, scores: NDArray[Any]) -> dict[str, float]:
     """Of the best BM25 scores, descending [k]."""
     best = np.asarray(scores if len(scores) else [0.0], dtype=np.float64)
     return {
         "bm25_per_word": float(best[0] / len(asked.rarity)),
-        "bm25_per_rarity": float(best[0] / asked.weigh(asked.rarity)),
-        "bm25_gap": float((best[0] - best[:2][-1]) / max(best[0], _LEAST)),
-        "bm25_gap_k": float((best[0] - best[-1]) / max(best[0], _LEAST)),
-        "bm25_spread": float(best.std() / max(best.mean(), _LEAST)),
+        "bm25_gap": float((best[0] - best[:2][-1]) / max(best[0], LEAST)),
+        "bm25_spread": float(best.std() / max(best.mean(), LEAST)),
     }
 
 
@@ -234,101 +160,56 @@ def agreement_signals(neighbours: NeighboursLike) -> dict[str, float]:
     }
 
 
-@dataclass(frozen=True)
-class _Match:
-    """One neighbour against the question: what it holds, what it lacks, how near it is."""
-
-    held: frozenset[str]
-    cover: float
-    text_cover: float
-    sentence: float
-    phrase: float
-    names_missing: float
-    similarity: float
-    lexical: float
-
-    @classmethod
-    def of(
-        cls, asked: _Question, title: str, text: str, similarity: float, lexical: float
-    ) -> _Match:
-        """``lexical``: its BM25 score as a share of the best neighbour's."""
-        said = set(_stems(title))
-        sentences = [_stems(s) for s in _SENTENCE.split(text)]
-        in_text = set().union(*sentences)
-        held = in_text | said
-        return cls(
-            held=frozenset(held & asked.rarity.keys()),
-            cover=asked.share(held),
-            text_cover=asked.share(in_text),
-            sentence=max(asked.share(said.union(s)) for s in sentences),
-            phrase=asked.adjacent(chain.from_iterable(sentences)),
-            names_missing=asked.share(asked.names - held),
-            similarity=similarity,
-            lexical=lexical,
-        )
-
-    @property
-    def score(self) -> float:
-        """Round weights, set on training articles; the AUROC is flat around them."""
-        nearness = 2.0 * self.similarity + 0.5 * self.lexical
-        return nearness + self.cover + self.sentence + 0.3 * self.phrase - self.names_missing
-
-
-def match_signals(asked: _Question, neighbours: NeighboursLike) -> dict[str, float]:
+def match_signals(asked: Question, neighbours: NeighboursLike) -> dict[str, float]:
     """How much of the question, by rarity, the neighbours hold, and what the best one lacks."""
-    matches = _matches(asked, neighbours)
-    scores = [m.score for m in matches]
-    best = matches[int(np.argmax(scores))]
+    rows = zip(neighbours.titles, neighbours.texts, strict=True)
+    overlaps = [Overlap.of(asked, title, text) for title, text in rows]
+    scores = _match_scores(overlaps, neighbours)
+    best = overlaps[int(np.argmax(scores))] if overlaps else Overlap.of(asked, "", "")
     lacking = [v for w, v in asked.rarity.items() if w not in best.held]
     return {
-        "match_best": best.score,
-        "match_margin": best.score - sum(scores) / len(scores),
+        "match_best": max(scores, default=-1.0),
         "match_gap": _gap(neighbours.doc_ids, scores),
-        "match_distance": 1.0 - best.similarity,
         "match_names_missing": best.names_missing,
         "match_missing": float(sum(lacking)),
         "match_missing_max": max(lacking, default=0.0),
         "match_phrase": best.phrase,
-        **_cover_signals(asked, matches),
+        **_cover_signals(asked, overlaps or [best]),
         "question_words": float(len(asked.rarity)),
-        "question_rarity": asked.weigh(asked.rarity) / len(asked.rarity),
     }
 
 
-def _matches(asked: _Question, neighbours: NeighboursLike) -> list[_Match]:
-    """One for each neighbour; without any, a single one that holds nothing."""
+def _match_scores(overlaps: list[Overlap], neighbours: NeighboursLike) -> list[float]:
+    """Nearness and overlap of each neighbour in one number, from -1 to about 5.
+
+    Round weights, set on articles of SQuAD's training part; the AUROC is flat around them.
+    """
     similarity = 1.0 - np.asarray(neighbours.distances, dtype=np.float64)
     lexical = np.asarray(neighbours.lexical, dtype=np.float64)
-    lexical = lexical / max(lexical.max(initial=0.0), _LEAST)
-    rows = zip(neighbours.titles, neighbours.texts, similarity, lexical, strict=True)
-    found = [_Match.of(asked, a, b, float(c), float(d)) for a, b, c, d in rows]
-    return found or [_Match.of(asked, "", "", 1.0 - _FARTHEST, 0.0)]
+    nearness = 2.0 * similarity + 0.5 * lexical / max(lexical.max(initial=0.0), LEAST)
+    return [
+        float(near) + o.cover + o.sentence + 0.3 * o.phrase - o.names_missing
+        for near, o in zip(nearness, overlaps, strict=True)
+    ]
 
 
 def _gap(doc_ids: Sequence[str], scores: list[float]) -> float:
     """Best score minus the best one of any other document."""
     best: dict[str, float] = {}
-    for doc_id, score in zip(doc_ids, scores, strict=False):
+    for doc_id, score in zip(doc_ids, scores, strict=True):
         best[doc_id] = max(score, best.get(doc_id, score))
     top = sorted(best.values(), reverse=True)[:2]
     return top[0] - top[-1] if top else 0.0
 
 
-def _cover_signals(asked: _Question, matches: list[_Match]) -> dict[str, float]:
-    everything = frozenset().union(*(m.held for m in matches))
-    named = asked.share(asked.names)
-    missing = min(m.names_missing for m in matches)
-    best = max(m.cover for m in matches)
+def _cover_signals(asked: Question, overlaps: list[Overlap]) -> dict[str, float]:
+    everything = frozenset().union(*(o.held for o in overlaps))
     return {
-        "cover_best": best,
-        "cover_first": matches[0].cover,
-        "cover_mean": sum(m.cover for m in matches) / len(matches),
+        "cover_best": max(o.cover for o in overlaps),
+        "cover_mean": sum(o.cover for o in overlaps) / len(overlaps),
         "cover_union": asked.share(everything),
-        "cover_text": max(m.text_cover for m in matches),
-        "cover_sentence": max(m.sentence for m in matches),
-        "rarest_found": float(max(asked.rarity, key=asked.rarity.__getitem__) in everything),
-        "name_cover": (named - missing) / named if named else best,
-        "names_missing": float(len(asked.names - everything)),
+        "cover_sentence": max(o.sentence for o in overlaps),
+        "rarest_found": float(asked.rarest in everything),
     }
 
 
@@ -336,12 +217,12 @@ def answer_signals(
     question: str, answer: str, neighbours: NeighboursLike, idf: Idf, source: int | None = None
 ) -> dict[str, float]:
     """Signals of one answer from neighbour ``source``; without it, from the first that holds it."""
-    asked = _Question.read(question, idf)
-    words = _WORD.findall(fold(answer))
-    holding = [i for i, text in enumerate(neighbours.texts) if _holds(text, words)]
+    asked = Question.read(question, idf)
+    words = words_of(answer)
+    holding = [i for i, text in enumerate(neighbours.texts) if holds(text, words)]
     if source is None:
         source = holding[0] if holding else None
-    spoken = set(_WORD.findall(fold(question)))
+    spoken = set(words_of(question))
     return {
         "answer_len": float(len(words)),
         "answer_echo": sum(w in spoken for w in words) / max(len(words), 1),
@@ -352,19 +233,14 @@ def answer_signals(
 
 
 def _source_signals(
-    asked: _Question, words: list[str], neighbours: NeighboursLike, source: int | None
+    asked: Question, words: list[str], neighbours: NeighboursLike, source: int | None
 ) -> dict[str, float]:
     if source is None:
         return {"source_cover": 0.0, "source_sentence": 0.0, "source_distance": _FARTHEST}
-    text, title = neighbours.texts[source], set(_stems(neighbours.titles[source]))
-    sentences = [title.union(_stems(s)) for s in _SENTENCE.split(text) if _holds(s, words)]
+    text, title = neighbours.texts[source], set(stems_of(neighbours.titles[source]))
+    sentences = [title.union(stems_of(s)) for s in sentences_of(text) if holds(s, words)]
     return {
-        "source_cover": asked.share(title.union(_stems(text))),
+        "source_cover": asked.share(title.union(stems_of(text))),
         "source_sentence": max(map(asked.share, sentences), default=0.0),
         "source_distance": float(neighbours.distances[source]),
     }
-
-
-def _holds(text: str, words: list[str]) -> bool:
-    """Whether these words stand in the text one after the other."""
-    return bool(words) and f" {' '.join(words)} " in f" {' '.join(_WORD.findall(fold(text)))} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import subprocess
 import sys
@@ -66,7 +67,7 @@ def test_every_signal_is_documented_and_every_documented_one_is_given() -> None:
 def test_evidence_moves_the_overlap_signals_by_their_sign() -> None:
     held, missing = (retrieval_signals(ASKED, n, idf) for n in (HELD, NOT_HELD))
     moved = {name for name in held if held[name] != missing[name]}
-    assert {"cover_best", "cover_sentence", "missing_sum", "rarest_found", "name_cover"} <= moved
+    assert {"match_best", "match_missing", "match_names_missing", "rarest_found"} <= moved
     for name in moved:
         assert (held[name] - missing[name]) * SIGNALS[name].sign > 0, name
 
@@ -76,9 +77,9 @@ def test_coverage_is_the_rarity_weighted_share() -> None:
     total = 7.0 + 6.0 + 3.0
     assert signals["cover_best"] == pytest.approx(6.0 / total)
     assert signals["cover_union"] == pytest.approx(9.0 / total)
-    assert signals["cover_gap"] == pytest.approx(3.0 / total)
-    assert signals["missing_sum"] == pytest.approx(10.0)
-    assert signals["missing_max"] == pytest.approx(7.0)
+    assert signals["cover_mean"] == pytest.approx(4.5 / total)
+    assert signals["match_missing"] == pytest.approx(10.0)
+    assert signals["match_missing_max"] == pytest.approx(7.0)
     assert signals["question_words"] == 3.0
 
 
@@ -87,10 +88,11 @@ def test_words_meet_across_endings_and_accents() -> None:
     assert signals["cover_best"] == pytest.approx(1.0)
 
 
-def test_a_title_counts_as_said_but_not_as_text() -> None:
-    signals = retrieval_signals(ASKED, near("He invented the coil.", titles=["Nikola Tesla"]), idf)
-    assert signals["cover_best"] == pytest.approx(1.0)
-    assert signals["cover_text"] < 1.0
+def test_a_title_counts_as_said_in_every_sentence() -> None:
+    text = "It was late. He invented the coil."
+    signals = retrieval_signals(ASKED, near(text, titles=["Nikola Tesla"]), idf)
+    assert signals["cover_sentence"] == pytest.approx(1.0)
+    assert retrieval_signals(ASKED, near(text), idf)["cover_sentence"] < 1.0
 
 
 def test_words_of_two_sentences_do_not_make_one() -> None:
@@ -101,9 +103,34 @@ def test_words_of_two_sentences_do_not_make_one() -> None:
 
 def test_a_name_that_nobody_holds_shows() -> None:
     signals = retrieval_signals(ASKED, NOT_HELD, idf)
-    assert signals["names_missing"] == 1.0
-    assert signals["name_cover"] == 0.0
+    assert signals["match_names_missing"] == pytest.approx(7.0 / 16.0)
     assert signals["rarest_found"] == 0.0
+
+
+def test_the_best_match_is_one_neighbour_both_near_and_telling() -> None:
+    """Half in the near one and half in the far one is worth less than all of it in one."""
+    spread = retrieval_signals(ASKED, near("Tesla came.", "He invented a coil."), idf)
+    joined = retrieval_signals(ASKED, near("Tesla invented a coil.", "He came."), idf)
+    assert spread["cover_union"] == joined["cover_union"] == pytest.approx(1.0)
+    assert joined["match_best"] > spread["match_best"] + 0.5
+
+
+def test_the_gap_is_to_another_document() -> None:
+    @dataclass(frozen=True)
+    class OneDocument(Fake):
+        @property
+        def doc_ids(self) -> tuple[str, ...]:
+            return ("d0",) * len(self.texts)
+
+    fields = {f.name: getattr(HELD, f.name) for f in dataclasses.fields(HELD)}
+    assert retrieval_signals(ASKED, HELD, idf)["match_gap"] > 0.0
+    assert retrieval_signals(ASKED, OneDocument(**fields), idf)["match_gap"] == 0.0
+
+
+def test_phrases_are_adjacent_content_words() -> None:
+    in_order = retrieval_signals(ASKED, near("the Tesla coil"), idf)["match_phrase"]
+    turned = retrieval_signals(ASKED, near("a coil by Tesla"), idf)["match_phrase"]
+    assert (in_order, turned) == (0.5, 0.0)
 
 
 def test_agreement_wants_the_same_neighbour_in_both_lists() -> None:
