@@ -124,13 +124,14 @@ class ChunkedCrossAttention(nn.Module):
         return k, v
 
     def _relative(self, q: Tensor, found: EncodedNeighbours, offset: int) -> Tensor:
-        """Position logits from the distance d(i, j) = i - j + r - 1 of an attending token i and a
-        neighbour token j (RETRO Appendix B.1.2). q [B, l, h, t, e] -> [B, l, h, t, N]."""
+        """Position logits from the distance i - j of an attending token i and a neighbour token j
+        (RETRO Appendix B.1.2, where r - 1 is added: here r is the longest neighbour of a batch,
+        and nothing may depend on that). q [B, l, h, t, e] -> [B, l, h, t, N]."""
         r, size = found.neighbour_len, q.shape[3]
         i = torch.arange(offset, offset + size, device=q.device)
         j = torch.arange(found.states.shape[2], device=q.device) % r
-        index = i[:, None] - j[None] + r - 1  # t N
-        table = sinusoids(r + offset + size, q.shape[-1]).to(q)
+        index = i[:, None] - j[None] + r - 1  # t N, into the table of distances from 1 - r
+        table = sinusoids(1 - r, offset + size, q.shape[-1]).to(q)
         table = self.distance(table).unflatten(-1, (self.num_heads, -1)).transpose(0, 1)
         scores = q @ table.transpose(-1, -2)  # B l h t distances
         return scores.gather(-1, index.expand(*scores.shape[:3], -1, -1))
@@ -143,8 +144,8 @@ class ChunkedCrossAttention(nn.Module):
         return y * keep.to(y.dtype) / (1 - self.dropout)
 
 
-def sinusoids(num_positions: int, width: int) -> Tensor:
-    """[num_positions, width]: sines and cosines of distances (Vaswani et al. 2017, §3.5)."""
+def sinusoids(first: int, stop: int, width: int) -> Tensor:
+    """[stop - first, width]: sines and cosines of distances (Vaswani et al. 2017, §3.5)."""
     rates = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
-    angles = torch.arange(num_positions)[:, None] * rates[None]
+    angles = torch.arange(first, stop)[:, None] * rates[None]
     return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :width]
