@@ -123,7 +123,7 @@ class Answerer:
         with _timed(timing, "search"):
             found = neighbours or self.retriever.search_batch(list(questions), k, exclude)
         with _timed(timing, "draft"):
-            drafts = self._drafts(questions, found)
+            drafts = self.drafts(questions, found)
         with _timed(timing, "decide"):
             decided = [
                 self._decide(*row) for row in zip(ids, questions, found, drafts, strict=True)
@@ -131,7 +131,7 @@ class Answerer:
         shared = {name: value / len(questions) for name, value in timing.items()}
         return [replace(answer, timing_ms=dict(shared)) for answer in decided]
 
-    def _drafts(
+    def drafts(
         self, questions: Sequence[str], found: Sequence[Neighbours]
     ) -> list[Draft | None]:
         """Drafts where there is a neighbour, None elsewhere."""
