@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 import unicodedata
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,8 @@ STOPWORDS = frozenset(
     "which who whom whose why will with".split()
 )
 _WORD = re.compile(r"[^\W_]+")
+_local = threading.local()
+_ACCENT = re.compile("[\u0300-\u036f]+")
 
 
 def words(text: str) -> list[str]:
@@ -33,19 +35,21 @@ def words(text: str) -> list[str]:
     return stems
 
 
-@cache
 def _stemmer() -> Any:
-    import Stemmer
+    """A stemmer of this thread's own: one must not be used by two threads at a time."""
+    if not hasattr(_local, "stemmer"):
+        import Stemmer
 
-    return Stemmer.Stemmer("english")
+        _local.stemmer = Stemmer.Stemmer("english")
+    return _local.stemmer
 
 
 def fold(text: str) -> str:
     """Lower case without accents: ``Zoë's`` and ``zoe's`` are one."""
     if text.isascii():
         return text.lower()
-    parts = unicodedata.normalize("NFKD", text.lower())
-    return "".join(c for c in parts if not unicodedata.combining(c))
+    bare = _ACCENT.sub("", unicodedata.normalize("NFKD", text))
+    return unicodedata.normalize("NFC", bare).lower()
 
 
 class LexicalIndex:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from index.dense import DenseIndex, Keys
 from index.errors import UserError
+from index.fusion import Scored, best_places
 from index.keys import KeyEncoder, open_encoder
 from index.lexical import LexicalIndex, words
 from index.manifest import PROBE_TEXT, Manifest
@@ -24,7 +25,6 @@ Ids = NDArray[np.int64]
 
 DEPTH = 100
 """Candidates taken from each of the two searches before they are fused."""
-LEXICAL_WEIGHT = 0.4
 QUERY_BLOCK = 512
 PROBE_COSINE = 0.98
 
@@ -123,9 +123,9 @@ class Retriever:
         key = self.encoder.encode([text])[0]
         lexical = self._lexical.scores(words(text))
         by_cosine = chunk_ids[np.argsort(-self._dense.cosines(key, chunk_ids), kind="stable")]
-        by_bm25 = chunk_ids[_best(lexical[chunk_ids], len(chunk_ids))]
+        by_bm25 = chunk_ids[best_places(lexical[chunk_ids], len(chunk_ids))]
         scored = self._score(chunk_ids, by_cosine, by_bm25, key, lexical)
-        return self._neighbours(scored, np.argsort(-scored.fused, kind="stable"))
+        return self._neighbours(scored, scored.order())
 
     def idf(self, word: str) -> float:
         """Inverse document frequency of a word over chunks; unseen words get the maximum."""
@@ -148,37 +148,27 @@ class Retriever:
         lexical = self._lexical.scores(words(text))
         lexical[absent] = 0
         dense_ids = dense_ids[(dense_ids >= 0) & ~np.isin(dense_ids, absent)][:depth]
-        lexical_ids = _best(lexical, depth)
+        lexical_ids = best_places(lexical, depth)
         candidates = np.union1d(dense_ids, lexical_ids)
         scored = self._score(candidates, dense_ids, lexical_ids, key, lexical)
         return self._neighbours(scored, self._distinct(scored, k), k)
 
     def _score(
         self, candidates: Ids, dense_ids: Ids, lexical_ids: Ids, key: Keys, lexical: Keys
-    ) -> _Scored:
+    ) -> Scored:
         cosines = self._dense.cosines(key, candidates)
-        bm25 = lexical[candidates]
-        return _Scored(
-            candidates,
-            cosines,
-            bm25,
-            fuse(cosines, bm25),
-            _ranks(candidates, dense_ids),
-            _ranks(candidates, lexical_ids),
-        )
+        return Scored.of(candidates, cosines, lexical[candidates], dense_ids, lexical_ids)
 
     def _chunks_of(self, doc_ids: Collection[str]) -> Ids:
         """Chunk ids of documents, int64 [n]; ids that the index does not have count for nothing."""
-        rows = [self.store.rows[d] for d in doc_ids if d in self.store.rows] if doc_ids else []
-        return np.concatenate([np.empty(0, np.int64), *map(self.store.chunks_of, rows)]).astype(
-            np.int64
-        )
+        rows = [self.store.rows[d] for d in doc_ids if d in self.store.rows]
+        return np.asarray([c for row in rows for c in self.store.chunks_of(row)], dtype=np.int64)
 
-    def _distinct(self, scored: _Scored, k: int) -> Ids:
+    def _distinct(self, scored: Scored, k: int) -> Ids:
         """The ``k`` best candidates of which none lies in the window of a better one, int64 [k]."""
         chosen: list[int] = []
         covered: set[int] = set()
-        for place in np.argsort(-scored.fused, kind="stable"):
+        for place in scored.order():
             chunk = int(scored.chunk_ids[place])
             if chunk in covered:
                 continue
@@ -188,7 +178,7 @@ class Retriever:
                 break
         return np.asarray(chosen, dtype=np.int64)
 
-    def _neighbours(self, scored: _Scored, order: Ids, k: int | None = None) -> Neighbours:
+    def _neighbours(self, scored: Scored, order: Ids, k: int | None = None) -> Neighbours:
         chunk_ids = scored.chunk_ids[order]
         spans = [self.store.span(int(c)) for c in chunk_ids]
         documents = [self.store.document(row) for row, _, _ in spans]
@@ -209,45 +199,6 @@ class Retriever:
             dense_rank=scored.dense_rank[order],
             lexical_rank=scored.lexical_rank[order],
         )
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """Candidates of one question and what is known of them, all [c]."""
-
-    chunk_ids: Ids
-    cosines: Keys
-    bm25: Keys
-    fused: Keys
-    dense_rank: NDArray[np.int32]
-    lexical_rank: NDArray[np.int32]
-
-
-def fuse(cosines: Keys, bm25: Keys) -> Keys:
-    """One score of two, float32 [c]: cosine plus BM25 as a share of the best candidate's.
-
-    A weighted sum beat reciprocal ranks: both scores are known for every candidate, and a rank
-    throws away by how much one is better.
-    """
-    best = float(bm25.max(initial=0.0))
-    share = bm25 / best if best > 0 else bm25
-    return (1 - LEXICAL_WEIGHT) * cosines + LEXICAL_WEIGHT * share
-
-
-def _best(scores: Keys, depth: int) -> Ids:
-    """Places of the ``depth`` highest scores above zero, best first, int64."""
-    # Most chunks share no word with the question; partitioning their zeros takes 7 ms of 60,000.
-    places = np.flatnonzero(scores > 0)
-    if len(places) > depth:
-        places = np.sort(places[np.argpartition(scores[places], -depth)[-depth:]])
-    return places[np.argsort(-scores[places], kind="stable")]
-
-
-def _ranks(candidates: Ids, ranked: Ids) -> NDArray[np.int32]:
-    """Place of each of the sorted ``candidates`` in ``ranked`` (part of them), or -1."""
-    ranks = np.full(len(candidates), -1, dtype=np.int32)
-    ranks[np.searchsorted(candidates, ranked)] = np.arange(len(ranked), dtype=np.int32)
-    return ranks
 
 
 def _check_encoder(manifest: Manifest, encoder: KeyEncoder, folder: Path) -> None:

@@ -54,6 +54,7 @@ def test_rare_words_weigh_more_and_unseen_most(lexical: LexicalIndex) -> None:
 def test_words_fold_case_accents_and_endings() -> None:
     assert words("Zoë's NAÏVE cafés") == words("zoe's naive café")
     assert words("the of and") == []
+    assert words("ガラス STRASSE Ⅳ") == ["ガラス", "strass", "iv"]
     assert words("In 1990, 12.5 µm") == ["1990", "12", "5", "μm"]
 
 

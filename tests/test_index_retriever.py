@@ -8,8 +8,9 @@ import pytest
 from index_fakes import FACTS, small_index, tiny_tokenizer, write_facts, write_jsonl
 
 from index.errors import UserError
+from index.fusion import best_places, fuse
 from index.keys import HashingKeyEncoder
-from index.retriever import Neighbours, Retriever, fuse
+from index.retriever import Neighbours, Retriever
 
 QUESTIONS = ("Which planet is the hottest?", "How many strings has a violin?", "zeppelin 1937")
 
@@ -128,6 +129,13 @@ def test_fusing_takes_both_sides() -> None:
     bm25 = np.asarray([0.0, 9.0, 8.0], dtype=np.float32)
     assert np.argmax(fuse(cosines, bm25)) == 2
     assert np.argmax(fuse(cosines, np.zeros(3, np.float32))) == 0
+
+
+def test_best_places_are_the_highest_above_zero() -> None:
+    scores = np.asarray([0, 3, 0, 5, 3, 4], dtype=np.float32)
+    assert best_places(scores, 2).tolist() == [3, 5]
+    assert best_places(scores, 100).tolist() == [3, 5, 1, 4]
+    assert best_places(np.zeros(4, np.float32), 2).tolist() == []
 
 
 def test_another_embedder_is_told_in_one_line(folder: Path) -> None:

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index.dense import DenseIndex, build_faiss, faiss_type, own_distances
+
+
+def clustered_keys(num: int = 4000, dim: int = 16) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(20, dim))
+    keys = centres[rng.integers(0, 20, num)] + 0.3 * rng.normal(size=(num, dim))
+    return (keys / np.linalg.norm(keys, axis=1, keepdims=True)).astype(np.float16)
+
+
+@pytest.mark.parametrize("kind", ["Flat", "IVF64,SQ8", "IVF64_HNSW32,SQ8"])
+def test_every_type_finds_the_nearest_keys(tmp_path: Path, kind: str) -> None:
+    import faiss
+
+    keys = clustered_keys()
+    np.save(tmp_path / "keys.npy", keys)
+    faiss.write_index(build_faiss(keys, kind), str(tmp_path / "faiss.index"))
+    dense = DenseIndex(tmp_path)
+    queries = keys[::50].astype(np.float32)
+    exact = np.argsort(-queries @ keys.T.astype(np.float32), axis=1)[:, :10]
+    found = dense.search(queries, 10)
+    shared = [len(set(a) & set(b)) for a, b in zip(found, exact, strict=True)]
+    assert np.mean(shared) / 10 > (0.999 if kind == "Flat" else 0.9)
+    cosines = dense.cosines(queries[0], exact[0])
+    np.testing.assert_allclose(cosines, keys[exact[0]].astype(np.float32) @ queries[0])
+
+
+def test_depth_is_no_more_than_there_are_keys(tmp_path: Path) -> None:
+    import faiss
+
+    keys = clustered_keys(5)
+    np.save(tmp_path / "keys.npy", keys)
+    faiss.write_index(build_faiss(keys, "Flat"), str(tmp_path / "faiss.index"))
+    assert DenseIndex(tmp_path).search(keys[:2].astype(np.float32), 100).shape == (2, 5)
+
+
+def test_the_type_grows_with_the_database_and_can_always_be_trained() -> None:
+    assert faiss_type(100_000) == "Flat"
+    assert faiss_type(120_000) == "IVF3076,SQ8"
+    assert faiss_type(1_000_000) == "IVF4096,SQ8"
+    assert faiss_type(1_000_001) == "IVF25641_HNSW32,SQ8"
+    assert faiss_type(10_000_000) == "IVF65536_HNSW32,SQ8"
+    assert faiss_type(100_000_000) == "IVF262144_HNSW32,SQ8"
+
+
+def test_own_distances_leave_out_a_chunks_own_document() -> None:
+    keys = np.eye(6, 4, dtype=np.float16)[[0, 0, 0, 1, 1, 1]]
+    rows = np.asarray([0, 0, 0, 1, 1, 1], dtype=np.int32)
+    faiss_index = build_faiss(keys, "Flat")
+    np.testing.assert_allclose(own_distances(faiss_index, keys, rows), np.ones(21))
+    assert len(own_distances(faiss_index, keys, np.zeros(6, np.int32))) == 0
