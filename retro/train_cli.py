@@ -25,6 +25,8 @@ HoldOut = Annotated[
     int, typer.Option(min=0, help="Titles kept out of training, for the confidence head.")
 ]
 
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads; default: torch's own.")]
+
 
 @app.command()
 def qa(
@@ -43,7 +45,7 @@ def qa(
     searched: Searched = False,
     hold_out: HoldOut = 40,
     seed: Annotated[int, typer.Option(help="Order, draws and dropout.")] = 11,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads; default: torch's.")] = None,
+    threads: Threads = None,
 ) -> None:
     """Train to answer questions from passages of an index: on a GPU if there is one."""
     from retro.train_qa import TrainConfig
@@ -54,19 +56,37 @@ def qa(
 
 
 @app.command()
-def head(
+def signals(
     index: Index,
     data: Data,
-    checkpoint: Annotated[Path, typer.Option(help="Checkpoint; head and policy go there.")],
-    limit: Annotated[int, typer.Option(min=10, help="Questions, each under 3 conditions.")] = 1500,
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint whose answers are looked at.")],
+    out: Annotated[Path, typer.Option(help="JSON lines to write; a run cut off goes on there.")],
+    limit: Annotated[int, typer.Option(min=10, help="Questions, each under 3 conditions.")] = 500,
     hold_out: HoldOut = 40,
     seed: Annotated[int, typer.Option(help="Which questions.")] = 11,
+    threads: Threads = None,
 ) -> None:
-    """Fit the confidence head on questions with and without their passage in the database.
+    """Ask questions with and without their passage in the database, and keep the signals.
 
-    With --hold-out N only questions of the N titles that ``retro train qa`` left out are used;
+    With --hold-out N only questions of the N titles that `retro train qa` left out are used;
     0 uses all (then give questions that the model was not trained on).
     """
-    from retro.train_head import run_head
+    import torch
 
-    run_head(index, data, checkpoint, limit=limit, hold_out=hold_out, seed=seed)
+    from retro.train_head import collect
+
+    if threads:
+        torch.set_num_threads(threads)
+    collect(index, data, checkpoint, out, limit=limit, hold_out=hold_out, seed=seed)
+
+
+@app.command()
+def head(
+    rows: Annotated[list[Path], typer.Option(help="Files that `retro train signals` wrote.")],
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint; head and policy go there.")],
+    seed: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 0,
+) -> None:
+    """Fit the confidence head and the abstention threshold on collected signals."""
+    from retro.train_head import fit
+
+    fit(rows, checkpoint, seed)

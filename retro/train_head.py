@@ -9,6 +9,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from retro.examples import read_jsonl
 from retro.policy import AbstentionPolicy, choose_threshold
 from retro.text import exact_match, f1
 from retro.train_setup import all_documents, held_out_titles
+from retro.types import Answer
 from retro.uncertainty import fit_head
 
 RIGHT_F1 = 0.5
@@ -39,22 +41,70 @@ class Case:
     held: bool
 
 
-def run_head(
-    index: Path, data: Sequence[Path], checkpoint: Path, *, limit: int, hold_out: int, seed: int
+def collect(
+    index: Path,
+    data: Sequence[Path],
+    checkpoint: Path,
+    out: Path,
+    *,
+    limit: int,
+    hold_out: int,
+    seed: int,
 ) -> None:
-    """Writes ``head.json`` and ``policy.json`` into the checkpoint folder, and the rows they were
-    fitted on beside the index's report (``head-rows.jsonl``)."""
+    """Writes one JSON line a case: its signals, its label (right and supported) and its title.
+
+    Cases already in ``out`` are not asked again. A case whose passage was taken away, answered
+    rightly all the same (another passage holds the fact), has no label: whether the database
+    supports it was not annotated.
+    """
     answerer = Answerer.open(index, checkpoint, calibrated=False)
     documents = all_documents(answerer.retriever)
     cases = make_cases(documents, data, limit=limit, hold_out=hold_out, seed=seed)
-    print(f"{len(cases):,} cases", flush=True)
-    signals, labels, groups = collect(answerer, cases)
-    head = fit_head(signals, labels, groups, seed=seed)
-    confidences = [head.score(row) for row in signals]
-    policy = AbstentionPolicy(threshold=choose_threshold(confidences, labels))
+    done = sum(1 for _ in out.open()) if out.is_file() else 0
+    with out.open("a", encoding="utf-8") as lines:
+        for begin in range(done, len(cases), BATCH):
+            part = cases[begin : begin + BATCH]
+            answers = answerer.answer_batch(
+                [case.question for case in part], exclude=[case.hidden for case in part]
+            )
+            rows = [_row(*pair) for pair in zip(part, answers, strict=True)]
+            lines.writelines(json.dumps(row) + "\n" for row in rows)
+            lines.flush()
+            print(f"\r{begin + len(part):,}/{len(cases):,} cases", end="", flush=True)
+    print()
+
+
+def _row(case: Case, answer: Answer) -> dict[str, Any]:
+    exact = exact_match(answer.candidate, case.answers)
+    right = f1(answer.candidate, case.answers) >= RIGHT_F1
+    label = right if case.held else (None if exact else False)
+    return {"title": case.title, "label": label, "signals": answer.signals}
+
+
+def fit(files: Sequence[Path], checkpoint: Path, seed: int) -> None:
+    """Fits ``head.json`` and ``policy.json`` on collected cases; titles are never split.
+
+    Raises:
+        UserError: a file holds no cases.
+    """
+    rows = [row for file in files for row in _read(file) if row["label"] is not None]
+    signals = [row["signals"] for row in rows]
+    labels = [bool(row["label"]) for row in rows]
+    head = fit_head(signals, labels, [row["title"] for row in rows], seed=seed)
+    confidences = head.score_rows(signals)
+    policy = AbstentionPolicy(threshold=choose_threshold(list(confidences), labels))
     head.save(checkpoint / HEAD)
     policy.save(checkpoint / POLICY)
     print(json.dumps({"threshold": policy.threshold, **head.statistics}, indent=1))
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    if not file.is_file():
+        raise UserError(f"{file}: no such file; make it with: retro train signals")
+    try:
+        return [json.loads(line) for line in file.open(encoding="utf-8")]
+    except ValueError as error:
+        raise UserError(f"{file}: not JSON lines; collect the signals again") from error
 
 
 def make_cases(
@@ -98,28 +148,3 @@ def _conditions(
     hidden = (frozenset[str](), frozenset({document.id}), frozenset(article))
     kept = hidden[: 1 if not answers else 3]
     return [Case(question, answers, document.title, h, bool(answers) and not h) for h in kept]
-
-
-def collect(
-    answerer: Answerer, cases: Sequence[Case]
-) -> tuple[list[dict[str, float]], list[bool], list[str]]:
-    """Signals, label (right and supported) and group of every case.
-
-    A case whose passage was taken away, answered rightly all the same (another passage holds the
-    fact), is left out: whether the database supports it was not annotated.
-    """
-    signals, labels, groups = [], [], []
-    for begin in range(0, len(cases), BATCH):
-        part = cases[begin : begin + BATCH]
-        answers = answerer.answer_batch(
-            [case.question for case in part], exclude=[case.hidden for case in part]
-        )
-        for case, answer in zip(part, answers, strict=True):
-            if not case.held and exact_match(answer.candidate, case.answers):
-                continue
-            signals.append(answer.signals)
-            labels.append(case.held and f1(answer.candidate, case.answers) >= RIGHT_F1)
-            groups.append(case.title)
-        print(f"\r{begin + len(part):,}/{len(cases):,}", end="", flush=True)
-    print()
-    return signals, labels, groups
