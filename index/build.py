@@ -26,7 +26,9 @@ from index.weights import load_tokenizer
 
 SKIPPED = "skipped.jsonl"
 BLOCK = 2048
-"""Chunks embedded, and documents tokenized, at a time."""
+"""Chunks embedded at a time."""
+BLOCK_CHARACTERS = 1_000_000
+"""Characters tokenized at a time."""
 
 
 def build_index(
@@ -99,7 +101,7 @@ def _write_store(
     """Writes documents, tokens and ``skipped.jsonl``; the number of items left out."""
     skipped: list[Skipped] = []
     with StoreWriter(folder, len(tokenizer), chunk_size) as writer:
-        for block in _blocks(_bar(items, "Reading", "doc", progress), BLOCK):
+        for block in _batches(_bar(items, "Reading", "doc", progress)):
             skipped += [i for i in block if isinstance(i, Skipped)]
             documents = [i for i in block if isinstance(i, Document)]
             texts = tokenize(tokenizer, [d.text for d in documents])
@@ -172,6 +174,20 @@ def _libraries() -> dict[str, str]:
         except PackageNotFoundError:  # run from a checkout, never installed
             continue
     return found
+
+
+def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Items in order, some ``BLOCK_CHARACTERS`` of text at a time."""
+    batch: list[Item] = []
+    size = 0
+    for item in items:
+        batch.append(item)
+        size += len(item.text) if isinstance(item, Document) else 100
+        if size > BLOCK_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _blocks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

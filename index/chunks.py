@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 CHUNK_SIZE = 64
 """Tokens in a chunk, as in RETRO (section 2.1)."""
+PIECE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,34 @@ class TokenizedText:
 def tokenize(tokenizer: Any, texts: Sequence[str]) -> list[TokenizedText]:
     """Tokens of each text as the decoder reads them, without special tokens.
 
-    ``tokenizer`` is a fast transformers tokenizer (``index.weights.load_tokenizer``).
+    ``tokenizer`` is a fast transformers tokenizer (``index.weights.load_tokenizer``). Texts longer
+    than ``PIECE`` characters are read in pieces that end with a word, to spare memory.
     """
-    encodings = tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=False)
-    return [
-        TokenizedText(
-            np.asarray(encoding.ids, dtype=np.int64),
-            np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2),
-        )
-        for encoding in encodings
+    pieces = [list(_pieces(text)) for text in texts]
+    flat = [piece for some in pieces for piece in some]
+    encodings = iter(tokenizer.backend_tokenizer.encode_batch(flat, add_special_tokens=False))
+    return [_joined(some, [next(encodings) for _ in some]) for some in pieces]
+
+
+def _pieces(text: str) -> Iterator[str]:
+    start = 0
+    while len(text) - start > PIECE:
+        end = max(text.rfind(mark, start, start + PIECE) for mark in "\n ")
+        end = end if end > start else start + PIECE
+        yield text[start:end]
+        start = end
+    yield text[start:]
+
+
+def _joined(pieces: Sequence[str], encodings: Sequence[Any]) -> TokenizedText:
+    """The tokens of one text, from those of its pieces."""
+    ids = [np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings]
+    begins = np.cumsum([0, *map(len, pieces)])
+    offsets = [
+        np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2) + begin
+        for encoding, begin in zip(encodings, begins, strict=False)
     ]
+    return TokenizedText(np.concatenate(ids), np.concatenate(offsets))
 
 
 def num_chunks(num_tokens: int, chunk_size: int = CHUNK_SIZE) -> int:

@@ -110,7 +110,10 @@ def _walk(root: Path) -> Iterator[Path | Skipped]:
             yield Skipped(folder, "an index, not documents")
             continue
         folders[:] = sorted(f for f in folders if not f.startswith("."))
-        yield from (Path(folder, f) for f in sorted(files) if not f.startswith("."))
+        for name in sorted(f for f in files if not f.startswith(".")):
+            file = Path(folder, name)
+            special = file.exists() and not file.is_file()
+            yield Skipped(str(file), "not a regular file") if special else file
     yield from (Skipped(str(e.filename), f"cannot be read: {e.strerror}") for e in failed)
 
 

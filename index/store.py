@@ -43,7 +43,7 @@ class TokenStore:
         self._document_chunks = _map(folder / "document_chunks.npy")
         self._document_starts = _map(folder / "document_starts.npy")
         self._lines = np.asarray(np.memmap(folder / "documents.jsonl", dtype=np.uint8, mode="r"))
-        self._cached = lru_cache(maxsize=512)(self._read_document)
+        self._cached = lru_cache(maxsize=64)(self._read_document)
 
     def __len__(self) -> int:
         return len(self._chunk_documents)

@@ -41,11 +41,13 @@ def test_the_same_sources_give_the_same_files(tmp_path: Path) -> None:
     assert first.files == second.files
 
 
-def test_more_documents_than_a_block(tmp_path: Path) -> None:
+def test_more_documents_than_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks were cut from a progress bar that began anew for each: only two were ever read."""
-    rows = ({"text": f"Number {n} is {n * n} squared."} for n in range(5000))
+    monkeypatch.setattr("index.build.BLOCK_CHARACTERS", 2000)
+    monkeypatch.setattr("index.build.BLOCK", 50)
+    rows = ({"text": f"Number {n} is {n * n} squared."} for n in range(300))
     source = write_jsonl(tmp_path / "many.jsonl", rows)
-    assert small_index(source, tmp_path / "out", chunk_size=64).num_documents == 5000
+    assert small_index(source, tmp_path / "out", chunk_size=64).num_documents == 300
 
 
 def test_a_rebuild_replaces_and_a_reader_keeps_what_it_opened(tmp_path: Path) -> None:

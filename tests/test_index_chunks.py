@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_fakes import tiny_tokenizer
 
 from index.chunks import chunk_lens, tokenize, tokenizer_fingerprint
 
 
+@settings(deadline=None)
 @given(num_tokens=st.integers(0, 5000), chunk_size=st.integers(1, 128))
 def test_chunks_hold_all_tokens_and_only_the_last_is_short(
     num_tokens: int, chunk_size: int
@@ -17,6 +19,7 @@ def test_chunks_hold_all_tokens_and_only_the_last_is_short(
     assert all(0 < size <= chunk_size for size in lens)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=200))
 def test_offsets_lie_in_the_text_in_order_and_tokens_give_it_back(text: str) -> None:
     [tokens] = tokenize(tiny_tokenizer(), [text])
@@ -34,6 +37,16 @@ def test_tokenize_adds_no_special_tokens_and_takes_an_empty_text() -> None:
     assert len(empty.ids) == 0
     assert empty.offsets.shape == (0, 2)
     assert tiny_tokenizer().decode(word.ids) == "planet"
+
+
+@settings(deadline=None)
+@given(st.text("ab \n", max_size=60))
+def test_a_long_text_is_read_in_pieces_without_losing_a_character(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("index.chunks.PIECE", 5)
+        [tokens] = tokenize(tiny_tokenizer(), [text])
+    assert tiny_tokenizer().decode(tokens.ids) == text
+    assert "".join(text[start:end] for start, end in tokens.offsets) == text
 
 
 def test_fingerprint_is_stable_and_sees_a_new_token() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import os
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,8 @@ def test_what_cannot_be_read_is_reported_and_the_rest_is_read(tmp_path: Path) ->
     (tmp_path / "picture.png").write_bytes(b"png")
     rows = '{"text": "good"}\nnot json\n{"title": "no text"}\n{"text": "  "}\n[1]\n'
     (tmp_path / "rows.jsonl").write_text(rows)
+    (tmp_path / "dangling.txt").symlink_to(tmp_path / "absent")
+    os.mkfifo(tmp_path / "pipe.txt")  # reading it would wait for ever
     (tmp_path / "torn.jsonl.gz").write_bytes(gzip.compress(b'{"text": "cut"}\n' * 9)[:-12])
     documents, skipped = read(tmp_path)
     assert "rows.jsonl:1" in documents
@@ -56,6 +59,8 @@ def test_what_cannot_be_read_is_reported_and_the_rest_is_read(tmp_path: Path) ->
         "binary.txt": "binary",
         "empty.md": "empty",
         "latin.txt": "not UTF-8 text (byte 2)",
+        "dangling.txt": "cannot be read: No such file",
+        "pipe.txt": "not a regular file",
         "picture.png": "type '.png' is unknown",
         "rows.jsonl:2": "not JSON",
         "rows.jsonl:3": "no 'text'",
