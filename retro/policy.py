@@ -31,15 +31,17 @@ class Decision(NamedTuple):
 class AbstentionPolicy:
     """The threshold in force, and where one reason ends and the next begins.
 
-    ``out_of_scope``: the nearest chunk is farther than ``scope_distance``, and no neighbour holds
-    ``scope_cover`` of the question's words by rarity. ``conflicting``: at least ``min_conflicting``
-    neighbours give another answer. ``unverified``: the answer does not stand in its neighbour.
-    Otherwise ``insufficient``: near, but not answering. A signal that is not given never speaks.
+    ``out_of_scope``: no neighbour, or even the best one (nearness and overlap, ``match_best``) is
+    below ``scope_match``. ``conflicting``: at least ``min_conflicting`` neighbours give another
+    answer. ``unverified``: the answer does not stand in its neighbour. Otherwise ``insufficient``:
+    near, but not answering. A signal that is not given never speaks.
+
+    The default ``scope_match``: of the demo's questions, all foreign ones and 2 of 30 near misses
+    are below it; of SQuAD's, 22 % without their article, 9 % without their passage, 0.7 % with it.
     """
 
     threshold: float = 0.5
-    scope_distance: float = 0.5
-    scope_cover: float = 0.5
+    scope_match: float = 1.8
     min_conflicting: float = 1.0
 
     def decide(self, confidence: float, signals: Mapping[str, float]) -> Decision:
@@ -49,19 +51,14 @@ class AbstentionPolicy:
         return Decision(True, self._reason(signals))
 
     def _reason(self, signals: Mapping[str, float]) -> Reason:
-        if self._nothing_near(signals):
+        nearest = signals.get("match_best", self.scope_match)
+        if nearest < self.scope_match or signals.get("num_neighbours") == 0:
             return "out_of_scope"
         if signals.get("num_conflicting", 0.0) >= self.min_conflicting:
             return "conflicting"
         if signals.get("grounded", 1.0) < 0.5:
             return "unverified"
         return "insufficient"
-
-    def _nothing_near(self, signals: Mapping[str, float]) -> bool:
-        if signals.get("num_neighbours") == 0:
-            return True
-        far = signals.get("dense_top1", 0.0) > self.scope_distance
-        return far and signals.get("cover_best", 0.0) < self.scope_cover
 
     def save(self, path: Path) -> None:
         """Writes JSON, whole or not at all."""

@@ -2,7 +2,8 @@
 
 Every function is pure and gives a flat ``dict[str, float]``. No value is ever NaN; a question
 without neighbours, or one that shares nothing with them, gets the worst value of each. ``SIGNALS``
-documents every name: its sign, what it is, and where the idea comes from.
+documents every name: its sign, what it is, and where the idea comes from. None grows with the
+size of the database, so that what one index taught holds for another.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ SIGNALS: dict[str, Signal] = {
     "dense_gap": Signal(+1, "second distance minus first", _QPP),
     "dense_spread": Signal(+1, "standard deviation of the nearest distances", _QPP),
     "scope_p": Signal(+1, "share of the database's own distances at least this far", _SCOPE),
-    "bm25_per_word": Signal(+1, "best BM25 score by the question's content words", _QPP),
+    "bm25_per_rarity": Signal(+1, "best BM25 score by the question's summed rarity", _QPP),
     "bm25_gap": Signal(+1, "(first - second BM25 score) / first", _QPP),
     "bm25_spread": Signal(+1, "standard deviation / mean of the best BM25 scores", _QPP),
     "num_neighbours": Signal(+1, "neighbours found", _DENSE),
@@ -71,8 +72,7 @@ SIGNALS: dict[str, Signal] = {
     "match_best": Signal(+1, "overlap and nearness of the best matching neighbour", _FUSION),
     "match_gap": Signal(+1, "the same minus the best match in another document", _FUSION),
     "match_names_missing": Signal(-1, "rarity share of names that it lacks", _OVERLAP),
-    "match_missing": Signal(-1, "rarity of the question's words that it lacks", _OVERLAP),
-    "match_missing_max": Signal(-1, "the rarest of them", _OVERLAP),
+    "match_missing": Signal(-1, "content words of the question that it lacks", _OVERLAP),
     "match_phrase": Signal(+1, "share of adjacent content words adjacent in it", _OVERLAP),
     "cover_best": Signal(+1, "rarity share of the question in one neighbour, title too", _OVERLAP),
     "cover_mean": Signal(+1, "the same, mean over the neighbours", _OVERLAP),
@@ -141,7 +141,7 @@ def lexical_signals(asked: Question, scores: NDArray[Any]) -> dict[str, float]:
     """Of the best BM25 scores, descending [k]."""
     best = np.asarray(scores if len(scores) else [0.0], dtype=np.float64)
     return {
-        "bm25_per_word": float(best[0] / len(asked.rarity)),
+        "bm25_per_rarity": float(best[0] / sum(asked.rarity.values())),
         "bm25_gap": float((best[0] - best[:2][-1]) / max(best[0], LEAST)),
         "bm25_spread": float(best.std() / max(best.mean(), LEAST)),
     }
@@ -166,13 +166,11 @@ def match_signals(asked: Question, neighbours: NeighboursLike) -> dict[str, floa
     overlaps = [Overlap.of(asked, title, text) for title, text in rows]
     scores = _match_scores(overlaps, neighbours)
     best = overlaps[int(np.argmax(scores))] if overlaps else Overlap.of(asked, "", "")
-    lacking = [v for w, v in asked.rarity.items() if w not in best.held]
     return {
         "match_best": max(scores, default=-1.0),
         "match_gap": _gap(neighbours.doc_ids, scores),
         "match_names_missing": best.names_missing,
-        "match_missing": float(sum(lacking)),
-        "match_missing_max": max(lacking, default=0.0),
+        "match_missing": float(len(asked.rarity) - len(best.held)),
         "match_phrase": best.phrase,
         **_cover_signals(asked, overlaps or [best]),
         "question_words": float(len(asked.rarity)),

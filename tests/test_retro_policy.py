@@ -13,9 +13,9 @@ from index.errors import UserError
 from retro.policy import AbstentionPolicy, Decision, choose_threshold
 from retro.types import REASONS
 
-POLICY = AbstentionPolicy(threshold=0.5, scope_distance=0.5, scope_cover=0.5)
-NEAR = {"num_neighbours": 8.0, "dense_top1": 0.2, "cover_best": 0.9}
-FAR = {"num_neighbours": 8.0, "dense_top1": 0.8, "cover_best": 0.1}
+POLICY = AbstentionPolicy(threshold=0.5, scope_match=1.6)
+NEAR = {"num_neighbours": 8.0, "match_best": 2.8}
+FAR = {"num_neighbours": 8.0, "match_best": 0.9}
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.7, 1.0])
@@ -28,8 +28,7 @@ def test_at_the_threshold_it_answers_whatever_the_signals(confidence: float) -> 
     [
         (FAR, "out_of_scope"),
         (NEAR, "insufficient"),
-        (FAR | {"dense_top1": 0.4}, "insufficient"),
-        (FAR | {"cover_best": 0.6}, "insufficient"),
+        (FAR | {"match_best": 1.6}, "insufficient"),
         (NEAR | {"num_neighbours": 0.0}, "out_of_scope"),
         (NEAR | {"num_conflicting": 1.0}, "conflicting"),
         (NEAR | {"grounded": 0.0}, "unverified"),
@@ -51,7 +50,7 @@ def test_a_confidence_that_is_no_number_is_never_an_answer() -> None:
 
 
 def test_saving_and_loading_keep_every_number(tmp_path: Path) -> None:
-    policy = AbstentionPolicy(0.31, 0.62, 0.43, 2.0)
+    policy = AbstentionPolicy(0.31, 0.62, 2.0)
     policy.save(tmp_path / "policy.json")
     assert AbstentionPolicy.load(tmp_path / "policy.json") == policy
     assert [p.name for p in tmp_path.iterdir()] == ["policy.json"]

@@ -78,9 +78,15 @@ def test_coverage_is_the_rarity_weighted_share() -> None:
     assert signals["cover_best"] == pytest.approx(6.0 / total)
     assert signals["cover_union"] == pytest.approx(9.0 / total)
     assert signals["cover_mean"] == pytest.approx(4.5 / total)
-    assert signals["match_missing"] == pytest.approx(10.0)
-    assert signals["match_missing_max"] == pytest.approx(7.0)
+    assert signals["match_missing"] == 2.0
     assert signals["question_words"] == 3.0
+
+
+def test_a_larger_database_changes_nothing() -> None:
+    """All rarities and BM25 scores grow with the logarithm of the number of chunks."""
+    tenfold = replace(HELD, lexical=10 * HELD.lexical, lexical_top=10 * HELD.lexical_top)
+    large = retrieval_signals(ASKED, tenfold, lambda word: 10 * idf(word))
+    assert large == pytest.approx(retrieval_signals(ASKED, HELD, idf))
 
 
 def test_words_meet_across_endings_and_accents() -> None:
