@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from retro.reader import SpanPosterior
+from retro.reader import IMPOSSIBLE, SpanPosterior
 
 TINY = 1e-9
 
@@ -37,7 +37,8 @@ class CopyTables:
     @classmethod
     def of(cls, spans: SpanPosterior, with_blank: Tensor) -> CopyTables:
         """``with_blank`` [V]: each token's spelling with a leading blank, or itself."""
-        answered = torch.log1p(-spans.log_null.exp().clamp(max=1 - TINY))
+        # Not log(1 - P(none)): P(none) is often 1 in float32. Without any span all masses are 0.
+        answered = spans.log_spans.flatten(1).logsumexp(1).clamp(min=IMPOSSIBLE / 2)
         ends = (spans.log_spans - answered[:, None, None]).exp()
         tails = ends.flip(2).cumsum(2).flip(2)
         heads = torch.where(spans.tokens >= 0, with_blank[spans.tokens.clamp(min=0)], -1)
@@ -66,11 +67,11 @@ class CopyTables:
         step = prefix.shape[1]
         alive = self.alive(prefix).to(self.ends.dtype)
         out = self.ends.new_zeros(alive.shape[0], vocab_size)
-        if step < self.ends.shape[2]:
+        if step < self._width:
             token = self.at(step)
             going = alive * self.tails[:, :, step] * (token >= 0)
             out.scatter_add_(1, token.clamp(min=0), going)
-        if step > 0:
+        if 0 < step <= self._width:
             out[:, eos] += (alive * self.ends[:, :, step - 1]).sum(1)
         mass = out.sum(1)
         return out / mass.clamp(min=TINY)[:, None], mass
@@ -90,7 +91,8 @@ class CopyTables:
                 going = alive * self.tails[:, :, step] * (token >= 0)
             same = (token == wanted).to(alive.dtype)
             mass = going.sum(1) + stop
-            hit = torch.where(wanted[:, 0] == eos, going.new_zeros(()) + stop, (going * same).sum(1))
+            stopped = going.new_zeros(()) + stop
+            hit = torch.where(wanted[:, 0] == eos, stopped, (going * same).sum(1))
             probabilities.append(hit / mass.clamp(min=TINY))
             masses.append(mass)
             alive = alive * same
@@ -141,6 +143,7 @@ def blank_spellings(tokenizer: object, vocab_size: int) -> Tensor:
     table = torch.arange(vocab_size)
     for text, token in vocab.items():
         for blank in ("\u0120", "\u2581"):  # byte-level BPE, SentencePiece
-            if not text.startswith(blank) and blank + text in vocab and token < vocab_size:
-                table[token] = vocab[blank + text]
+            spelled = vocab.get(blank + text, vocab_size)
+            if not text.startswith(blank) and max(token, spelled) < vocab_size:
+                table[token] = spelled
     return table

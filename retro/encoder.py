@@ -33,7 +33,7 @@ class EncoderConfig:
     pad_token_id: int = 0
     dropout: float = 0.1
     conditioning_size: int = 0
-    """Width of the decoder activations that every layer attends to; 0 = conditioned by text only."""
+    """Width of the decoder activations that every layer attends to; 0 = by text alone."""
 
     @classmethod
     def from_bert(cls, config: dict[str, Any], **changes: Any) -> EncoderConfig:
@@ -65,7 +65,7 @@ class TokenSharedDropout(nn.Module):
 def draw_mask(
     shape: Sequence[int], p: float, generator: torch.Generator | None, like: Tensor
 ) -> Tensor:
-    """A scaled Bernoulli mask (0 or 1/(1-p)) drawn in float32 on the CPU if a generator is given."""
+    """A scaled Bernoulli mask (0 or 1/(1-p)), drawn where the generator lives if one is given."""
     device = like.device if generator is None else generator.device
     sizes = tuple(shape)
     if generator is None:
@@ -216,6 +216,8 @@ class NeighbourEncoder(nn.Module):
         last: int | None = None,
     ) -> Tensor:
         """Takes states [M, S, D] through the layers from ``first`` to before ``last``."""
+        if x.shape[0] == 0:
+            return x
         visible = mask[:, None, None, :]
         for layer in self.layers[first:last]:
             x = layer(x, visible, chunk)

@@ -47,6 +47,8 @@ class Window:
 
     def span_of(self, start: int, end: int) -> tuple[int, int] | None:
         """Decoder tokens (first, last) covering characters [start, end), or None."""
+        if not len(self.ends) or end > self.ends[-1]:
+            return None  # beyond the text, or beyond what was kept of it
         first = int(np.searchsorted(self.ends, start, side="right"))
         last = int(np.searchsorted(self.starts, end, side="left")) - 1
         if not 0 <= first <= last < len(self.tokens) or self.starts[first] > start:

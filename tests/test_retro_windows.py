@@ -102,3 +102,76 @@ def test_numbers_and_first_words_of_paragraphs_can_be_answers(
     span = window.span_of(start, start + len(answer))
     assert span is not None
     assert text[window.starts[span[0]] : window.ends[span[1]]] == answer
+
+
+TEXT = "One two three four, five six. Seven eight nine ten eleven twelve."
+
+
+@pytest.mark.parametrize("kept", range(1, 16))
+def test_an_answer_beyond_what_is_kept_is_no_answer(
+    windower: Windower, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    """An answer across the cut gave the part before it, taught as if it were the whole."""
+    monkeypatch.setattr(module, "MAX_NEIGHBOUR", kept)
+    window = _window(windower, TEXT)
+    assert len(window.encoder_ids) == kept
+    assert window.last.max() == kept - 1
+    for answer in ("two", "four, five", "Seven eight nine", TEXT):
+        start = TEXT.index(answer)
+        span = window.span_of(start, start + len(answer))
+        if span is not None:
+            assert window.ends[span[1]] >= start + len(answer)
+        else:
+            assert start + len(answer) > window.ends[-1]
+
+
+def test_no_span_outside_the_text(windower: Windower) -> None:
+    window = _window(windower, "Denver won")
+    assert window.span_of(20, 25) is None
+    assert window.span_of(3, 3) is None
+    assert _window(windower, "").span_of(0, 1) is None
+
+
+def test_rows_hold_question_title_and_neighbour(windower: Windower) -> None:
+    texts, titles = ["Gold melts.", "Mars has two moons: Phobos", "It rusts"], ["Gold", "Mars", ""]
+    windows = windower.windows(texts, titles)
+    queries = [windower.question("Which metal melts?"), windower.question("What?")]
+    rows = windower.rows(queries, [windows[:2], windows[2:]])
+    assert rows.place.tolist() == [[[0, 1]], [[2, -1]]]
+    for row, (query, window) in enumerate(zip([0, 0, 1], windows, strict=True)):
+        head = [windower.cls, *queries[query], windower.sep]
+        tail = [*window.title_ids, windower.sep, *window.encoder_ids, windower.sep]
+        length = len(head) + len(tail)
+        assert rows.ids[row, :length].tolist() == [*head, *tail]
+        assert rows.mask[row].tolist() == [i < length for i in range(rows.ids.shape[1])]
+        assert rows.segments[row, :length].tolist() == [0] * len(head) + [1] * len(tail)
+        assert (rows.ids[row, length:] == windower.pad).all()
+        size = len(window.tokens)
+        assert rows.tokens[row, :size].tolist() == window.tokens.tolist()
+        assert (rows.tokens[row, size:] == -1).all()
+        assert not (rows.may_start | rows.may_end)[row, size:].any()
+        for token in range(size):  # the same encoder tokens, where they now stand
+            here = rows.ids[row, rows.first[row, token] : rows.last[row, token] + 1].tolist()
+            own = window.encoder_ids[window.first[token] : window.last[token] + 1].tolist()
+            assert here == own
+
+
+def test_rows_of_no_neighbours(windower: Windower) -> None:
+    rows = windower.rows([windower.question("Who?")], [[]])
+    assert rows.place.tolist() == [[[-1]]]
+    assert rows.ids.shape[0] == rows.tokens.shape[0] == 0
+    assert windower.windows([], []) == []
+
+
+def test_long_questions_and_titles_are_cut(windower: Windower) -> None:
+    assert len(windower.question("why " * 100)) == module.MAX_QUESTION
+    window = windower.windows(["Gold"], ["very long " * 30])[0]
+    assert len(window.title_ids) == module.MAX_TITLE
+
+
+def test_a_neighbour_of_blanks_alone_has_no_answer(windower: Windower) -> None:
+    window = _window(windower, " \n ")
+    assert not window.may_start.any()
+    assert window.span_of(0, 1) is None
+    rows = windower.rows([windower.question("Who?")], [[window]])
+    assert int(rows.last.max()) < rows.ids.shape[1]

@@ -1,4 +1,4 @@
-"""Tiny stand-ins, made from nothing in a second: tokenizers, decoders, encoder, index, checkpoint."""
+"""Tiny stand-ins made from nothing: tokenizers, decoders, an encoder, an index, a checkpoint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from retro.model import RetroForCausalLM
 from retro.windows import Rows
 
 DOCUMENTS = {
-    "Mercury": "Mercury is the smallest planet. Its year lasts 88 days.\n\nProbes reached it in 1974.",
+    "Mercury": "Mercury is the smallest planet. Its year lasts 88 days.\n\nProbes came in 1974.",
     "Venus": "Venus is the hottest planet because of its thick clouds of acid.",
     "Mars": "Mars has two moons. Phobos is the larger one; Deimos was seen first, in 1877.",
     "Copper": "Copper is a red metal that conducts electricity well. Wires are made of it.",
