@@ -56,7 +56,8 @@ class NeighbourContext:
         if batch == own:
             return self
         if batch not in self.repeats:
-            assert self.encoded is not None and batch % own == 0
+            assert self.encoded is not None
+            assert batch % own == 0
             index = torch.arange(own, device=self.encoded.states.device)
             self.repeats[batch] = self.select(index.repeat_interleave(batch // own))
         return self.repeats[batch]
@@ -94,7 +95,6 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
     base_model_prefix = "retro"
     _supports_sdpa = True
     supports_gradient_checkpointing = True
-    _no_split_modules: list[str] = []
 
     def __init__(self, config: RetroConfig, base: PreTrainedModel | None = None) -> None:
         super().__init__(config)
@@ -118,13 +118,13 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         self.gate = nn.Linear(inner.hidden_size, 1)
         nn.init.zeros_(self.gate.weight)
         nn.init.ones_(self.gate.bias)
-        self.register_buffer(
-            "with_blank", torch.arange(inner.vocab_size), persistent=False
-        )
+        self.with_blank: Tensor
+        self.register_buffer("with_blank", torch.arange(inner.vocab_size), persistent=False)
         self._context: NeighbourContext | None = None
         self._first = 0
         self._hidden: Tensor | None = None
         self._hook()
+        self.post_init()
 
     # -- the base decoder, with neighbours added -------------------------------------------
 
@@ -170,6 +170,7 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         answer_prefix: Tensor | None = None,
         labels: Tensor | None = None,
         past_key_values: Any = None,
+        position_ids: Tensor | None = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
         """Logits [B, n, V].
@@ -177,8 +178,10 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         Without ``neighbours`` this is the base model's own forward. With them, position i reads
         the neighbours of the chunk before its own. With ``answer_prefix`` [B, t] (the answer
         tokens written so far) and a copy head, the last position's logits are the log of the
-        mixture of the decoder's and the copy distribution.
+        mixture of the decoder's and the copy distribution. ``position_ids`` is named because
+        ``generate`` counts positions from left padding only for models that name it.
         """
+        kwargs["position_ids"] = position_ids
         if neighbours is None:
             out: CausalLMOutputWithPast = self.base(
                 input_ids=input_ids,
@@ -324,7 +327,10 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         return module
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Nothing: every part initialises itself, and pretrained parts are loaded over that."""
+        """No weights: every part initialises itself, and pretrained parts are loaded over that.
+        But ``from_pretrained`` builds on no device, and buffers then come up undefined."""
+        if module is self:
+            self.with_blank = torch.arange(len(self.with_blank), device=self.with_blank.device)
 
 
 def _fresh_base(config: RetroConfig) -> PreTrainedModel:

@@ -45,7 +45,7 @@ def retrofit(
     encoder = EncoderConfig.from_bert(json.loads((folder / "config.json").read_text()))
     base = load_base(base_name)
     config = RetroConfig(
-        base=base.config.to_dict(),
+        base=_without_path(base.config.to_dict()),
         encoder=vars(encoder) | changes.pop("encoder", {}),
         base_name=base_name,
         base_hash=file_sha256(resolve(base_name) / "model.safetensors"),
@@ -67,17 +67,21 @@ def load(folder: Path | str = DEFAULT_CHECKPOINT) -> RetroForCausalLM:
     file = folder / "model.safetensors"
     if not (folder / "config.json").is_file() or not file.is_file():
         raise UserError(f"{folder}: no checkpoint here (config.json and model.safetensors)")
-    config = RetroConfig.from_json_file(str(folder / "config.json"))
-    config = RetroConfig(**config) if isinstance(config, dict) else config
     try:
+        config = RetroConfig(**json.loads((folder / "config.json").read_text("utf-8")))
         trained = load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{file}: damaged ({error}); copy or train the checkpoint again") from error
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{folder}: damaged config.json or model.safetensors ({error}); "
+            "copy or train the checkpoint again"
+        ) from error
     model = RetroForCausalLM(config, load_base(config.base_name))
-    missing, unexpected = model.load_state_dict(trained, strict=False)
-    lost = [name for name in missing if not name.startswith(FROZEN)]
-    if lost or unexpected:
-        raise UserError(f"{file}: does not fit its config.json (e.g. {[*lost, *unexpected][0]})")
+    expected = {k: v for k, v in model.state_dict().items() if not k.startswith(FROZEN)}
+    odd = expected.keys() ^ trained.keys()
+    odd |= {k for k in expected.keys() - odd if expected[k].shape != trained[k].shape}
+    if odd:
+        raise UserError(f"{file}: does not fit its config.json (e.g. {min(odd)})")
+    model.load_state_dict(trained, strict=False)
     frozen = load_file(resolve(config.encoder_name) / "model.safetensors")
     embeddings = bert_state(frozen)["tokens.weight"]
     model.encoder.tokens.load_state_dict({"weight": embeddings})
@@ -108,6 +112,11 @@ def _ready(model: RetroForCausalLM) -> RetroForCausalLM:
     size = model.with_blank.shape[0]
     model.with_blank = blank_spellings(tokenizer, size)
     return model.eval()
+
+
+def _without_path(config: dict[str, Any]) -> dict[str, Any]:
+    """Where the weights lay on the machine that trained is nobody's business."""
+    return {name: value for name, value in config.items() if name != "_name_or_path"}
 
 
 def trained_parameters(*modules: nn.Module) -> list[Tensor]:
