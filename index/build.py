@@ -25,8 +25,8 @@ from index.store import StoreWriter, TokenStore
 from index.weights import load_tokenizer
 
 SKIPPED = "skipped.jsonl"
-BLOCK = 2048
-"""Chunks embedded at a time."""
+BLOCK = 512
+"""Chunks embedded between two steps of the progress line."""
 BLOCK_CHARACTERS = 1_000_000
 """Characters tokenized at a time."""
 

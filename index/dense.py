@@ -58,7 +58,7 @@ def own_distances(
     nearest = np.where(other, cosines, -np.inf).max(axis=1)
     nearest = nearest[np.isfinite(nearest)]
     levels = np.linspace(0, 1, 21)
-    return np.quantile(1.0 - nearest, levels) if len(nearest) else np.empty(0)
+    return np.quantile(np.maximum(1.0 - nearest, 0.0), levels) if len(nearest) else np.empty(0)
 
 
 class DenseIndex:

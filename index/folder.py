@@ -18,7 +18,6 @@ from index.errors import UserError
 from index.manifest import NAME, Manifest
 
 UNFINISHED = ".building-"
-LOCK = ".lock"
 
 
 def check_out(out: Path) -> None:
@@ -26,7 +25,7 @@ def check_out(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; give a folder with --out")
     if out.is_dir() and not (out / NAME).exists():
-        foreign = [f.name for f in out.iterdir() if not f.name.startswith((UNFINISHED, LOCK))]
+        foreign = [f.name for f in out.iterdir() if not f.name.startswith(UNFINISHED)]
         if foreign:
             raise UserError(
                 f"{out}: no index but other files ({min(foreign)}, …); give a new folder with --out"
@@ -43,21 +42,19 @@ def workplace(out: Path) -> Iterator[Path]:
     fresh = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = (out / LOCK).open("w")
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error.strerror}; choose another") from error
-    with lock:
-        _lock(lock.fileno(), out)
-        for remains in out.glob(UNFINISHED + "*"):
-            shutil.rmtree(remains, ignore_errors=True)
-        scratch = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=out))
-        try:
-            yield scratch
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-            (out / LOCK).unlink(missing_ok=True)
-            if fresh and not any(out.iterdir()):
-                out.rmdir()
+        with _locked(out):
+            for remains in out.glob(UNFINISHED + "*"):
+                shutil.rmtree(remains, ignore_errors=True)
+            scratch = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=out))
+            try:
+                yield scratch
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+    except PermissionError as error:
+        raise UserError(f"{error.filename}: {error.strerror}; choose another --out") from error
+    finally:
+        if fresh and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
 
 
 def next_version(out: Path) -> str:
@@ -84,12 +81,21 @@ def _flush(file: Path) -> None:
             os.fsync(stream.fileno())
 
 
-def _lock(descriptor: int, out: Path) -> None:
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Holds the folder itself as a lock, which the system drops even if the process is killed."""
     try:
         import fcntl
     except ImportError:  # Windows: two builds into one folder are not told apart there
+        yield
         return
+    descriptor = os.open(out, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
+        os.close(descriptor)
         raise UserError(f"{out}: another build is writing there; wait for it to end") from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
