@@ -206,11 +206,13 @@ class Sampler:
             own = self.table.covering(example.document)
             chosen.append(int(rng.choice(own)))
         wanted = self.num_neighbours - len(chosen)
-        chosen += self._distractors(number, wanted, rng)
+        chosen += self._distractors(number, wanted, chosen, rng)
         rng.shuffle(chosen)
         return chosen
 
-    def _distractors(self, number: int, wanted: int, rng: np.random.Generator) -> list[int]:
+    def _distractors(
+        self, number: int, wanted: int, chosen: Sequence[int], rng: np.random.Generator
+    ) -> list[int]:
         example = self.examples[number]
         if self.retrieved is not None:
             pool = list(self.retrieved[number])
@@ -221,6 +223,7 @@ class Sampler:
             chunk
             for chunk in pool
             if chunk not in example.gold
+            and chunk not in chosen
             and not holds_answer(self.table.texts[chunk], example.answers)
         ]
         if self.retrieved is not None:  # the nearer, the likelier

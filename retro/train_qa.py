@@ -155,6 +155,7 @@ def train(
     for step, batch in enumerate(batches(reading, config, begin), begin):
         if step >= config.steps:
             break
+        torch.manual_seed(config.seed * 1_000_003 + step)  # dropout as if never stopped
         loss = compute(reading, batch)
         loss.backward()
         norm = optimiser.step(schedule(step, config.steps, config.warmup))
@@ -195,12 +196,7 @@ def batches(reading: Reading, config: TrainConfig, begin: int = 0) -> Iterator[B
     for epoch in range(10**6):
         order = np.random.default_rng((config.seed, epoch)).permutation(len(reading.examples))
         for start in range(0, len(order), size):
-            numbers = order[start : start + size]
-            count = -(-len(numbers) // config.batch_size)
-            if step + count <= begin:
-                step += count
-                continue
-            for batch in _pool(reading, config, numbers, epoch):
+            for batch in _pool(reading, config, order[start : start + size], epoch):
                 step += 1
                 if step > begin:
                     yield batch
@@ -208,12 +204,18 @@ def batches(reading: Reading, config: TrainConfig, begin: int = 0) -> Iterator[B
 
 def _pool(reading: Reading, config: TrainConfig, numbers: Any, epoch: int) -> list[Batch]:
     drawn = [(int(n), reading.sampler.draw(int(n), epoch)) for n in numbers]
-    drawn = [pair for pair in drawn if pair[1]]
+    drawn = [pair for pair in drawn if _teaches(reading, config, *pair)]
     drawn.sort(key=lambda pair: _length(reading, *pair))
     size = config.batch_size
     out = [drawn[i : i + size] for i in range(0, len(drawn), size)]
     np.random.default_rng((config.seed, epoch, int(numbers[0]))).shuffle(out)  # type: ignore[arg-type]
     return out
+
+
+def _teaches(reading: Reading, config: TrainConfig, number: int, chunks: Sequence[int]) -> bool:
+    """Whether there is anything to read, and where answers are written, one to write."""
+    gold = reading.examples[number].gold
+    return bool(chunks) and (config.stage == "reader" or any(c in gold for c in chunks))
 
 
 def _length(reading: Reading, number: int, chunks: Sequence[int]) -> int:
@@ -234,9 +236,7 @@ def _checkpoint(
     (out / "step.json.partial").replace(out / "step.json")
 
 
-def _resume(
-    model: RetroForCausalLM, optimiser: MasterAdamW, config: TrainConfig, out: Path
-) -> int:
+def _resume(model: RetroForCausalLM, optimiser: MasterAdamW, config: TrainConfig, out: Path) -> int:
     """The step to go on from: that of the folder's checkpoint of the same stage and data order."""
     if not (out / "step.json").is_file():
         return 0
@@ -245,7 +245,9 @@ def _resume(
     if any(progress["recipe"][name] != getattr(config, name) for name in same):
         return 0
     state = load_file(out / "model.safetensors")
-    model.load_state_dict({k: v for k, v in state.items() if not k.startswith(FROZEN)}, strict=False)
+    model.load_state_dict(
+        {k: v for k, v in state.items() if not k.startswith(FROZEN)}, strict=False
+    )
     optimiser.load(load_file(out / "optimiser.safetensors"))
     return int(progress["step"])
 

@@ -112,9 +112,7 @@ def test_a_chunks_last_token_reads_its_own_neighbours_and_the_one_before_does_no
     assert changed == [7]  # the last token of the second chunk, where i = 2m - 1
 
 
-def _changed(
-    cca: ChunkedCrossAttention, a: EncodedNeighbours, b: EncodedNeighbours
-) -> list[int]:
+def _changed(cca: ChunkedCrossAttention, a: EncodedNeighbours, b: EncodedNeighbours) -> list[int]:
     x = torch.randn(1, 8, WIDTH, dtype=torch.float64)
     difference = (cca(x, a, 0) - cca(x, b, 0))[0].abs().sum(1)
     return torch.nonzero(difference)[:, 0].tolist()
