@@ -29,9 +29,27 @@ Threads = Annotated[int | None, typer.Option(min=1, help="Threads; default: torc
 
 
 @app.command()
-def qa(
+def prepare(
     index: Index,
     data: Data,
+    out: Annotated[Path, typer.Option(help="The file to write (.npz).")],
+    searched: Searched = False,
+    hold_out: HoldOut = 40,
+    limit: Annotated[int | None, typer.Option(min=1, help="Questions to keep.")] = None,
+    seed: Annotated[int, typer.Option(help="Which questions are kept.")] = 11,
+) -> None:
+    """Tokenise passages and questions, search distractors, and write one training file.
+
+    A file given twice with --data counts twice.
+    """
+    from retro.train_setup import prepare as work
+
+    work(index, data, out, searched=searched, hold_out=hold_out, limit=limit, seed=seed)
+
+
+@app.command()
+def qa(
+    prepared: Annotated[Path, typer.Option(help="What `retro train prepare` wrote.")],
     out: Out,
     start: Start = None,
     stage: Stage = "reader",
@@ -42,17 +60,17 @@ def qa(
         float, typer.Option(min=0, max=0.9, help="Share of questions without their passage.")
     ] = 0.12,
     lr: Annotated[float, typer.Option(min=0, help="Highest learning rate.")] = 2e-4,
-    searched: Searched = False,
-    hold_out: HoldOut = 40,
     seed: Annotated[int, typer.Option(help="Order, draws and dropout.")] = 11,
     threads: Threads = None,
 ) -> None:
-    """Train to answer questions from passages of an index: on a GPU if there is one."""
+    """Train to answer questions from passages: on a GPU if there is one, else on the CPU."""
+    from retro.prepared import Prepared
     from retro.train_qa import TrainConfig
     from retro.train_setup import run_qa
 
-    config = TrainConfig(stage, steps, batch_size, k, removed, lr, min(100, steps // 10 + 1), seed)
-    run_qa(config, index, data, out, start, searched=searched, hold_out=hold_out, threads=threads)
+    warmup = min(100, steps // 10 + 1)
+    config = TrainConfig(stage, steps, batch_size, k, removed, lr, warmup, seed)
+    run_qa(config, Prepared.load(prepared), out, start, threads)
 
 
 @app.command()
