@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,11 +70,11 @@ class Prepared:
     def load(cls, path: Path) -> Prepared:
         """Raises UserError when the file is missing or not one of these."""
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return cls._read(arrays)
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error}); check --prepared") from error
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, EOFError, BadZipFile) as error:
             raise UserError(
                 f"{path}: not a prepared training set ({error}); make it with: retro train prepare"
             ) from error

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
+from transformers.utils import logging
 
 from index.errors import UserError
 from index.weights import file_sha256, load_tokenizer, resolve
@@ -101,6 +102,7 @@ def save(model: RetroForCausalLM, folder: Path | str) -> None:
 
 def load_base(name: str) -> Any:
     """A pretrained decoder by name, local folder or hub id, in bfloat16, without gradients."""
+    logging.disable_progress_bar()  # it would stand beside an answer's one line
     base = AutoModelForCausalLM.from_pretrained(resolve(name), dtype=torch.bfloat16)
     return base.requires_grad_(False)
 

@@ -1,0 +1,359 @@
+"""Training: it learns, trains what it says, and stopped and resumed is as if never stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import test_retro_examples as asked
+import tiny
+import torch
+from torch import Tensor
+
+from index import weights
+from retro import cli, train_qa, train_setup
+from retro import retrofit as retrofit_module
+from retro.examples import Example, Sampler
+from retro.model import RetroForCausalLM
+from retro.prepared import Prepared
+from retro.prompts import Prompter
+from retro.retrofit import load, retrofit
+from retro.train_qa import (
+    LOSSES,
+    Reading,
+    TrainConfig,
+    batches,
+    reader_loss,
+    reading_quality,
+    stage_modules,
+    train,
+)
+from retro.windows import Window
+
+CONFIG = TrainConfig(
+    steps=8, batch_size=3, num_neighbours=2, removed=0.2, lr=3e-3, warmup=2, checkpoint_minutes=99
+)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("weights")
+    return tiny.write_base(folder / "base"), tiny.write_encoder(folder / "encoder")
+
+
+Make = Callable[..., Reading]
+
+
+@pytest.fixture
+def reading(folders: tuple[Path, Path]) -> Make:
+    """Makes the same model and the same questions each time it is called."""
+
+    def make(removed: float = 0.2, chunk_size: int = asked.CHUNK) -> Reading:
+        torch.manual_seed(0)
+        model = fresh(folders)
+        made = asked.table(chunk_size)
+        examples = asked.examples(made)
+        sampler = Sampler(examples, made, num_neighbours=2, removed=removed, seed=1)
+        prompter = Prompter(asked.WINDOWER.decoder, model.eos, model.config.chunk_size)
+        return Reading(model, examples, made, asked.WINDOWER, prompter, sampler)
+
+    return make
+
+
+def fresh(folders: tuple[Path, Path]) -> RetroForCausalLM:
+    base, encoder = folders
+    return retrofit(str(base), str(encoder), chunk_size=32, max_span=12, cca_layers=[0, 1])
+
+
+def state(model: RetroForCausalLM) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def silent(_: str) -> None: ...
+
+
+# -- what is learned ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", LOSSES)
+def test_a_short_run_lowers_the_loss_and_touches_its_own_stage_alone(
+    stage: str, reading: Make, tmp_path: Path
+) -> None:
+    made = reading(removed=0.0)
+    if stage == "answer":
+        made.examples = [e for e in made.examples if e.gold]
+    batch = [(n, made.sampler.draw(n, 0)) for n in range(6)]
+    before = state(made.model)
+    with torch.no_grad():
+        loss = LOSSES[stage](made, batch).item()
+    config = replace(CONFIG, stage=stage, steps=40, removed=0.0)
+    train(made, config, tmp_path, log=silent)
+    assert not made.model.training
+    with torch.no_grad():
+        assert LOSSES[stage](made, batch).item() < 0.95 * loss
+    after = made.model.state_dict()
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"reader": {"encoder", "reader"}, "answer": {"cca", "gate"}}[stage]
+    assert torch.equal(before["encoder.tokens.weight"], after["encoder.tokens.weight"])
+
+
+def test_the_reader_learns_to_find_answers(reading: Make, tmp_path: Path) -> None:
+    made = reading()
+    part = [e for e in made.examples if e.gold]
+    own = [made.table.covering(e.document) for e in part]
+    before = reading_quality(made, part, own)
+    train(made, replace(CONFIG, steps=80, lr=6e-3), tmp_path, log=silent)
+    after = reading_quality(made, part, own)
+    assert after["f1"] > before["f1"] + 20
+    assert 0 <= after["null"] <= 1
+
+
+def test_gold_spans_of_the_loss_spell_the_answers(reading: Make) -> None:
+    made = reading(removed=0.0)
+    batch = [(n, made.sampler.draw(n, 0)) for n in range(len(made.examples))]
+    rows = made.rows(batch)
+    positive = made.positive(batch, rows)
+    found = {}
+    for row, start, extra in torch.nonzero(positive).tolist():
+        assert rows.may_start[row, start]
+        assert rows.may_end[row, start + extra]
+        text = asked.WINDOWER.decoder.decode(rows.tokens[row, start : start + extra + 1])
+        found[row] = text.strip()
+    numbers = [n for n, chunks in batch for _ in chunks]
+    for row, text in found.items():
+        assert text == made.examples[numbers[row]].answers[0]
+    assert {numbers[row] for row in found} == set(range(len(asked.ASKED)))
+
+
+def test_the_readers_loss_is_that_of_none_where_gold_is_taken_away(reading: Make) -> None:
+    made = reading()
+    (number,) = (n for n, e in enumerate(made.examples) if not e.gold)
+    batch = [(number, made.sampler.draw(number, 0)[:1])]
+    with torch.no_grad():
+        loss = reader_loss(made, batch)
+        null = made.model.read(made.rows(batch)).spans.log_null
+    torch.testing.assert_close(loss, -1.5 * null[0])  # together, and half of it row by row
+
+
+# -- order, stopping and resuming -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunk_size", [asked.CHUNK, 64])
+def test_batches_are_a_function_of_the_seed_and_can_be_entered_anywhere(
+    chunk_size: int, reading: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 64 tokens a chunk a passage is one window, and a question whose gold window is taken
+    away has none left and drops out: entered later, the batches were others."""
+    monkeypatch.setattr(train_qa, "POOL", 2)
+    made = reading(removed=0.6, chunk_size=chunk_size)
+    whole = list(islice(batches(made, CONFIG), 25))
+    assert whole == list(islice(batches(reading(removed=0.6, chunk_size=chunk_size), CONFIG), 25))
+    other = list(islice(batches(made, replace(CONFIG, seed=2)), 25))
+    assert whole != other
+    for begin in (1, 2, 3, 7, 20):
+        assert list(islice(batches(made, CONFIG, begin), 5)) == whole[begin : begin + 5]
+    assert all(chunks for batch in whole for _, chunks in batch)
+
+
+def test_an_epoch_has_every_question_once(reading: Make) -> None:
+    made = reading(removed=0.0)
+    count = -(-len(made.examples) // CONFIG.batch_size)
+    for epoch in range(2):
+        part = islice(batches(made, CONFIG), epoch * count, (epoch + 1) * count)
+        numbers = sorted(n for batch in part for n, _ in batch)
+        assert numbers == list(range(len(made.examples)))
+
+
+class Stopped(Exception):
+    """The machine is taken away."""
+
+
+@pytest.mark.parametrize("stage", LOSSES)
+def test_stopped_and_resumed_is_as_if_never_stopped(
+    stage: str, reading: Make, tmp_path: Path
+) -> None:
+    """Dropout included: its masks went on from wherever the process stood, so that a resumed run
+    trained with others."""
+    config = replace(CONFIG, stage=stage, removed=0.0 if stage == "answer" else 0.2)
+
+    def run(name: str, stop_at: int | None = None, **changes: float) -> Reading:
+        made = reading(removed=config.removed)
+        if stage == "answer":
+            made.examples = [e for e in made.examples if e.gold]
+        seen = []
+
+        def evaluate() -> dict[str, float]:
+            seen.append(1)
+            if len(seen) == stop_at:
+                raise Stopped
+            return {"em": 0.0}
+
+        train(made, replace(config, **changes), tmp_path / name, evaluate, log=silent)
+        return made
+
+    whole = run("whole")
+    torch.manual_seed(1234)
+    with pytest.raises(Stopped):
+        run("parts", stop_at=3, checkpoint_minutes=0)
+    assert json.loads((tmp_path / "parts/step.json").read_text())["step"] == 3
+    torch.manual_seed(4321)
+    parts = run("parts")
+    ours, theirs = whole.model.state_dict(), parts.model.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert json.loads((tmp_path / "parts/step.json").read_text())["step"] == config.steps
+
+
+def test_a_finished_run_started_again_changes_nothing(reading: Make, tmp_path: Path) -> None:
+    made = reading()
+    train(made, CONFIG, tmp_path, log=silent)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    train(reading(), CONFIG, tmp_path, log=silent)
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+def test_another_recipe_does_not_resume(reading: Make, tmp_path: Path) -> None:
+    train(reading(), CONFIG, tmp_path, log=silent)
+    again = reading()
+    train(again, replace(CONFIG, seed=3), tmp_path, log=silent)
+    fresh_run = reading()
+    train(fresh_run, replace(CONFIG, seed=3), tmp_path / "elsewhere", log=silent)
+    ours, theirs = again.model.state_dict(), fresh_run.model.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_run_reports_and_leaves_a_checkpoint_that_loads(reading: Make, tmp_path: Path) -> None:
+    made, lines = reading(), []
+    train(made, replace(CONFIG, steps=20), tmp_path, lambda: {"em": 12.5}, log=lines.append)
+    assert lines[0].startswith("step 20/20  loss ")
+    assert lines[1] == "step 20  em 12.500"
+    again = load(tmp_path)
+    ours, theirs = made.model.state_dict(), again.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert stage_modules(again, "answer") == [again.cca, again.gate]
+
+
+# -- from the command line ------------------------------------------------------------------
+
+
+@pytest.fixture
+def ready(folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an index and questions; the weights called by name are tiny ones."""
+    base, encoder = folders
+    names = {"smollm2-135m": base, "minilm": encoder}
+    monkeypatch.setattr(weights, "resolve", lambda name: names.get(name) or Path(name))
+    monkeypatch.setattr(retrofit_module, "resolve", weights.resolve)
+    monkeypatch.setattr(train_setup, "retrofit", lambda *_: fresh(folders))
+    tiny.write_index(tmp_path / "index")
+    lines = "".join(json.dumps(row) + "\n" for row in asked.rows())
+    (tmp_path / "asked.jsonl").write_text(lines)
+    return tmp_path
+
+
+def prepare(folder: Path, *more: str) -> int:
+    index, data, out = (str(folder / n) for n in ("index", "asked.jsonl", "set.npz"))
+    given = ["--index", index, "--data", data, "--out", out, "--hold-out", "2"]
+    return cli.main(["train", "prepare", *given, *more])
+
+
+def qa(folder: Path, out: str, *more: str) -> int:
+    given = ["--prepared", str(folder / "set.npz"), "--out", str(folder / out)]
+    small = ["--steps", "3", "--batch-size", "2"]
+    return cli.main(["train", "qa", *given, *small, *more])
+
+
+@pytest.mark.parametrize("distractors", ["--given", "--searched"])
+def test_both_stages_run_from_the_command_line(
+    ready: Path, distractors: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a share of gold windows taken away the answer stage was a traceback: without one there
+    is nothing to write."""
+    assert prepare(ready, distractors) == cli.DONE
+    assert qa(ready, "read") == cli.DONE
+    more = ["--stage", "answer", "--start", str(ready / "read"), "--removed", "0.9"]
+    assert qa(ready, "write", *more) == cli.DONE
+    read, write = load(ready / "read").state_dict(), load(ready / "write").state_dict()
+    changed = {name.split(".")[0] for name in read if not torch.equal(read[name], write[name])}
+    assert changed == {"cca", "gate"}
+    assert "  em " in capsys.readouterr().out
+
+
+def test_a_prepared_set_comes_back_as_it_was(ready: Path) -> None:
+    out = ready / "set.npz"
+    sources = (ready / "index", [ready / "asked.jsonl"], out)
+    made = train_setup.prepare(*sources, searched=True, hold_out=2, limit=5, seed=0)
+    again = Prepared.load(out)
+    assert again.examples == _comparable(made.examples, again.examples)
+    assert (again.table.texts, again.table.titles) == (made.table.texts, made.table.titles)
+    assert again.table.chunks_of == made.table.chunks_of
+    assert (again.retrieved, again.held) == (made.retrieved, made.held)
+    for ours, theirs in zip(made.table.windows, again.table.windows, strict=True):
+        assert all((a == b).all() for a, b in zip(_fields(ours), _fields(theirs), strict=True))
+
+
+def _comparable(ours: list[Example], theirs: list[Example]) -> list[Example]:
+    """``ours`` with the other's arrays where they are equal (arrays have no truth of their own)."""
+    assert all((a.query == b.query).all() for a, b in zip(ours, theirs, strict=True))
+    return [replace(a, query=b.query) for a, b in zip(ours, theirs, strict=True)]
+
+
+def _fields(window: Window) -> list[Any]:
+    return list(vars(window).values())
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--stage", "writer"], "choose one of reader, answer"),
+        (["--start", "nowhere"], "nowhere: no checkpoint here"),
+        (["--prepared", "nowhere.npz"], "nowhere.npz"),
+    ],
+)
+def test_a_mistake_in_training_is_one_line(
+    ready: Path, more: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare(ready) == cli.DONE
+    assert qa(ready, "out", *more) == cli.USER_MISTAKE
+    _one_line(capsys, says)
+
+
+def _one_line(capsys: pytest.CaptureFixture[str], says: str) -> None:
+    shown = capsys.readouterr().err
+    assert shown.startswith("retro: ")
+    assert says in shown
+    assert shown.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--data", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
+        (["--index", "nowhere"], "nowhere"),
+    ],
+)
+def test_a_mistake_in_preparing_is_one_line(
+    ready: Path, more: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare(ready, *more) == cli.USER_MISTAKE
+    _one_line(capsys, says)
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04cut off"])
+def test_a_file_that_is_no_prepared_set_is_one_line(
+    ready: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ready / "set.npz").write_bytes(content)
+    assert qa(ready, "out") == cli.USER_MISTAKE
+    _one_line(capsys, "set.npz")
+
+
+def test_questions_about_other_documents_are_one_line(
+    ready: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ready / "asked.jsonl").write_text('{"question": "Who?", "context": "unheard of"}\n')
+    assert prepare(ready) == cli.USER_MISTAKE
+    _one_line(capsys, "no question to learn from")
