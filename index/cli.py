@@ -23,7 +23,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def build(
     sources: Annotated[
         list[Path],
-        typer.Argument(metavar="SOURCE…", help="Files or folders: .txt .md .html .jsonl[.gz|.xz]"),
+        typer.Argument(metavar="SOURCE", help="Files or folders: .txt .md .html .jsonl[.gz|.xz]"),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The index folder to write.")],
     embedder: Annotated[

@@ -19,6 +19,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import IO, Any
 
+from index import html, markdown
 from index.errors import UserError
 from index.manifest import NAME
 
@@ -147,18 +148,12 @@ def _read_txt(file: Path, name: str) -> Iterator[Item]:
 
 
 def _read_md(file: Path, name: str) -> Iterator[Item]:
-    """A leading ``# Heading`` is the title and leaves the text."""
-    text = _decode(file).lstrip("\ufeff \n")
-    first, _, rest = text.partition("\n")
-    heading = first.startswith("# ")
-    title, body = (first[2:].strip(), rest) if heading else (_title(file), text)
-    yield _document(file, name, title, body)
+    title, text = markdown.extract(_decode(file))
+    yield _document(file, name, title or _title(file), text)
 
 
 def _read_html(file: Path, name: str) -> Iterator[Item]:
-    from index.html import extract
-
-    title, text = extract(_decode(file))
+    title, text = html.extract(_decode(file))
     yield _document(file, name, title or _title(file), text)
 
 

@@ -1,0 +1,55 @@
+"""Words of a Markdown page without its marks; knows the common marks, not the whole grammar."""
+
+from __future__ import annotations
+
+import re
+
+FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
+FRONT_TITLE = re.compile(r"^title:[ \t]*[\"']?(.+?)[\"']?[ \t]*$", re.MULTILINE)
+FENCED = re.compile(r"^[ \t]*(```+|~~~+)[^\n]*\n(.*?)(?:^[ \t]*\1[`~]*[ \t]*$\n?|\Z)", re.M | re.S)
+HEADING = re.compile(r"\A\s*#[ \t]+(.+?)[ \t]*#*[ \t]*(?:\n|\Z)|\A\s*(\S.*)\n=+[ \t]*(?:\n|\Z)")
+
+RULES = [
+    (re.compile(r"<!--(?:(?!<!--).)*?-->", re.DOTALL), ""),
+    (re.compile(r"^[ \t]*\[[^\]\n]+\]:[ \t]*\S+.*$\n?", re.MULTILINE), ""),  # [ref]: address
+    (re.compile(r"!?\[([^\[\]\n]*)\]\([^()\n]*(?:\([^()\n]*\)[^()\n]*)*\)"), r"\1"),
+    (re.compile(r"!?\[([^\[\]\n]+)\]\[[^\[\]\n]*\]"), r"\1"),
+    (re.compile(r"<((?:https?|mailto):[^<>\s]+)>"), r"\1"),
+    (re.compile(r"^[ \t]{0,3}(?:=+|-{3,}|\*{3,}|_{3,})[ \t]*$\n?", re.MULTILINE), ""),
+    (re.compile(r"^[ \t]{0,3}#{1,6}[ \t]+(.*?)[ \t]*#*[ \t]*$", re.MULTILINE), r"\1"),
+    (re.compile(r"^(?:[ \t]{0,3}>[ \t]?)+", re.MULTILINE), ""),
+    (re.compile(r"(?<!`)(`{1,3})[ \t]?([^`\n]+?)[ \t]?\1(?!`)"), r"\2"),
+    (re.compile(r"(?<![\w\\*])(\*{1,3})(?=\S)([^*\n]+?)(?<=\S)\1(?![\w*])"), r"\2"),
+    (re.compile(r"(?<![\w\\])(_{1,3})(?=\S)([^_\n]+?)(?<=\S)\1(?!\w)"), r"\2"),
+    (re.compile(r"\\([\\`*_{}\[\]()#+.!>~|-])"), r"\1"),
+]
+"""Mark and what it becomes, in this order; list marks and tables stay as they are."""
+
+
+def extract(page: str) -> tuple[str, str]:
+    """``(title, text)`` of a page. The title stands in the front matter or is a first heading."""
+    title = ""
+    if front := FRONT_MATTER.match(page):
+        found = FRONT_TITLE.search(front.group(1))
+        title, page = found.group(1) if found else "", page[front.end() :]
+    if heading := HEADING.match(page):
+        title = title or plain(heading.group(1) or heading.group(2))
+        page = page[heading.end() :]
+    return title.strip(), _without_marks(page).strip()
+
+
+def plain(text: str) -> str:
+    """Text without marks; a mark that is not closed stays."""
+    for mark, words in RULES:
+        text = mark.sub(words, text)
+    return text
+
+
+def _without_marks(page: str) -> str:
+    """Code between fences stays as it is, all else loses its marks."""
+    parts: list[str] = []
+    end = 0
+    for block in FENCED.finditer(page):
+        parts += [plain(page[end : block.start()]), block.group(2)]
+        end = block.end()
+    return "".join([*parts, plain(page[end:])])
