@@ -81,4 +81,5 @@ check-static: setup
 	@$(VENV)/bin/lint-imports
 
 bench: setup weights demo-index
-	@for script in benchmarks/*.py; do echo "bench: $$script"; $(RUN) "$$script"; done
+	@$(RUN) benchmarks/startup.py
+	@$(RUN) benchmarks/ask.py --index demo/index --questions demo/questions.jsonl
