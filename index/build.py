@@ -53,7 +53,7 @@ def build_index(
     check_out(out)
     items = read_documents([Path(source) for source in sources])
     decoder = load_tokenizer(tokenizer) if isinstance(tokenizer, str) else tokenizer
-    encoder = open_encoder(embedder) if isinstance(embedder, str) else embedder
+    encoder = open_encoder(_lasting(embedder)) if isinstance(embedder, str) else embedder
     with workplace(out) as folder:
         num_skipped = _write_store(items, folder, decoder, chunk_size, progress)
         store = TokenStore(folder)
@@ -73,7 +73,7 @@ def build_index(
             embedder_sha256=encoder.fingerprint,
             dim=encoder.dim,
             probe=_floats(encoder.encode([PROBE_TEXT])[0]),
-            tokenizer=tokenizer if isinstance(tokenizer, str) else decoder.name_or_path,
+            tokenizer=_lasting(tokenizer if isinstance(tokenizer, str) else decoder.name_or_path),
             tokenizer_sha256=tokenizer_fingerprint(decoder),
             vocab_size=len(decoder),
             faiss_type=faiss_type(len(keys)),
@@ -83,6 +83,12 @@ def build_index(
         )
         publish(folder, out, manifest)
     return manifest
+
+
+def _lasting(name: str) -> str:
+    """A name that finds the same weights from any working directory."""
+    folder = Path(name).expanduser()
+    return str(folder.resolve()) if name and folder.is_dir() else name
 
 
 def read_skipped(out: Path) -> list[Skipped]:

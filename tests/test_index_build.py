@@ -12,6 +12,7 @@ from index.errors import UserError
 from index.keys import HashingKeyEncoder
 from index.manifest import Manifest
 from index.retriever import Retriever
+from index.weights import resolve
 
 
 def test_manifest_tells_what_was_built(tmp_path: Path) -> None:
@@ -120,16 +121,25 @@ def test_tokenizer_of_another_model_is_told(tmp_path: Path) -> None:
         manifest.check_tokenizer("0" * 64, "gpt2")
 
 
-def test_minilm_and_smollm2_from_files_to_the_right_passage(tmp_path: Path) -> None:
-    """The real encoder and tokenizer, over Markdown, text and HTML files, as `make demo` does."""
+def test_minilm_and_smollm2_from_files_to_the_right_passage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real encoder and tokenizer, over Markdown, text and HTML files.
+
+    The encoder is given as a relative folder, which another working directory would not find.
+    """
     (tmp_path / "docs").mkdir()
     for name, (title, text) in zip(("a.md", "b.txt", "c.html"), FACTS.items(), strict=False):
         shapes = {"a.md": f"# {title}\n\n{text}", "b.txt": text}
         (tmp_path / "docs" / name).write_text(shapes.get(name, f"<p>{text}</p>"))
-    build_index([tmp_path / "docs"], tmp_path / "out", progress=False)
+    (tmp_path / "encoder").symlink_to(resolve("minilm"))
+    monkeypatch.chdir(tmp_path)
+    build_index([Path("docs")], Path("out"), embedder="encoder", progress=False)
+    monkeypatch.chdir("/")
     retriever = Retriever.open(tmp_path / "out")
     best = retriever.search("Which metal are cables made from?")
     assert best.doc_ids[0] == "c.html"
     assert best.distances[0] == min(best.distances)
     raw = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert (raw["embedder"], raw["tokenizer"], raw["dim"]) == ("minilm", "smollm2-135m", 384)
+    assert raw["embedder"] == str(resolve("minilm").resolve())
+    assert (raw["tokenizer"], raw["dim"]) == ("smollm2-135m", 384)

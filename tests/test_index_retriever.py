@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,13 @@ def test_a_batch_gives_what_single_questions_give(retriever: Retriever) -> None:
     _assert_same(
         retriever.search_batch(QUESTIONS, k=5), [retriever.search(q, k=5) for q in QUESTIONS]
     )
+
+
+def test_threads_can_share_a_retriever(retriever: Retriever) -> None:
+    """The page answers several people at once; a stemmer belongs to one thread only."""
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda q: retriever.search(q, k=5), QUESTIONS * 10))
+    _assert_same(found, retriever.search_batch(QUESTIONS * 10, k=5))
 
 
 def test_excluded_documents_count_as_absent(tmp_path: Path, retriever: Retriever) -> None:

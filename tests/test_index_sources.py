@@ -103,3 +103,17 @@ def test_a_source_that_cannot_be_is_the_users_mistake(tmp_path: Path, name: str)
     (tmp_path / "data.csv").write_text("a,b")
     with pytest.raises(UserError, match=name):
         list(read_documents([tmp_path / name]))
+
+
+def test_a_named_file_without_permission_is_the_users_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told before any work is done; ``chmod`` would not stop a test that runs as root."""
+    (tmp_path / "a.txt").write_text("text")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UserError, match=r"a.txt: cannot be read: Permission denied"):
+        read_documents([tmp_path / "a.txt"])
