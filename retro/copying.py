@@ -109,11 +109,13 @@ class CopyTables:
             top = self.ends[b].flatten().topk(min(num_spans, self.ends[b].numel()))
             masses: dict[tuple[int, ...], float] = {}
             for mass, index in zip(top.values.tolist(), top.indices.tolist(), strict=True):
+                if mass == 0:
+                    break
                 start, extra = divmod(index, self._width)
                 rest = self.tokens[b, start + 1 : start + extra + 1].tolist()
                 string = (int(self.heads[b, start]), *rest)
                 masses[string] = masses.get(string, 0.0) + mass
-            found.append(max(masses, key=masses.__getitem__))
+            found.append(max(masses, key=masses.__getitem__, default=()))
         out = self.tokens.new_full((len(found), max(map(len, found))), -1)
         for b, string in enumerate(found):
             out[b, : len(string)] = torch.tensor(string)

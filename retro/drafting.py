@@ -188,7 +188,8 @@ class Drafter:
         2016): all samples in one batch, the layers below computed once."""
         if not self.num_samples:
             return {}
-        kept = own.neighbour_mass().topk(min(DROPOUT_NEIGHBOURS, own.count)).indices
+        mass = own.neighbour_mass()[: own.count]
+        kept = mass.topk(min(DROPOUT_NEIGHBOURS, own.count)).indices
         index = rows.place[b, 0, kept]
         part = _part(rows, index)
         samples = self.model.encoder.suffix_samples(
@@ -226,7 +227,8 @@ class _Own:
     @classmethod
     def of(cls, context: NeighbourContext, answers: Tensor, b: int) -> _Own:
         spans, copy = context.spans, context.copy
-        assert spans is not None and copy is not None
+        assert spans is not None
+        assert copy is not None
         places = context.rows.place[b, 0]
         shape = (places.shape[0], -1)
         answer = answers[b][answers[b] >= 0]
@@ -326,7 +328,7 @@ def _spread(
     same = match[top // p.shape[2]] & (top % p.shape[2] == last)
     return {
         "mc_probability_mean": float(given.mean()),
-        "mc_probability_std": float(given.std()),
+        "mc_probability_std": float(given.std()) if len(given) > 1 else 0.0,
         "mc_null_mean": float(null.mean()),
         "mc_entropy": float(whole),
         "mc_bald": float((whole - each.mean()).clamp(min=0)),

@@ -174,6 +174,7 @@ def test_without_any_span_nothing_can_be_copied() -> None:
     _, mass = tables.next_token(torch.zeros(2, 0, dtype=torch.long), EOS, VOCAB)
     assert mass.tolist() == [0.0, 0.0]
     assert not tables.complete(torch.tensor([[5], [5]])).any()
+    assert tables.likeliest().shape == (2, 0)
 
 
 def test_blank_spellings() -> None:

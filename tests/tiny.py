@@ -165,7 +165,20 @@ def world(folder: Path) -> World:
     made = retrofit(str(base), str(encoder), chunk_size=32, max_span=6, cca_layers=[1])
     randomise(made)
     save(made, folder / "checkpoint")
+    write_head(folder / "checkpoint")
     return World(write_index(folder / "index"), base, encoder, folder / "checkpoint")
+
+
+def write_head(checkpoint: Path) -> None:
+    """A confidence head of one signal, and the default policy."""
+    from retro.answer import HEAD, POLICY
+    from retro.calibration import PLAIN
+    from retro.policy import AbstentionPolicy
+    from retro.uncertainty import ConfidenceHead, Feature
+
+    feature = Feature("span_probability", "identity", mean=0.2, deviation=0.1, weight=1.0)
+    ConfidenceHead((feature,), 0.0, PLAIN).save(checkpoint / HEAD)
+    AbstentionPolicy().save(checkpoint / POLICY)
 
 
 def write_base(folder: Path, family: str = "llama") -> Path:
