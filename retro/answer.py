@@ -60,16 +60,19 @@ class Answerer:
         Raises:
             UserError: either is missing, damaged or does not fit the other.
         """
+        from index.chunks import tokenizer_fingerprint
         from index.retriever import Retriever
+        from index.weights import load_tokenizer
         from retro.drafting import Drafter
         from retro.prompts import Prompter
-        from retro.retrofit import DEFAULT_CHECKPOINT, load, load_tokenizer
+        from retro.retrofit import DEFAULT_CHECKPOINT, load
         from retro.windows import Windower
 
         folder = DEFAULT_CHECKPOINT if checkpoint is None else Path(checkpoint)
         retriever = Retriever.open(index)
         model = load(folder)
         tokenizer = load_tokenizer(model.config.base_name)
+        retriever.manifest.check_tokenizer(tokenizer_fingerprint(tokenizer), model.config.base_name)
         windower = Windower(load_tokenizer(model.config.encoder_name), tokenizer)
         prompter = Prompter(tokenizer, model.eos, model.config.chunk_size)
         head = ConfidenceHead.load(folder / HEAD) if calibrated else None
@@ -131,9 +134,7 @@ class Answerer:
         shared = {name: value / len(questions) for name, value in timing.items()}
         return [replace(answer, timing_ms=dict(shared)) for answer in decided]
 
-    def drafts(
-        self, questions: Sequence[str], found: Sequence[Neighbours]
-    ) -> list[Draft | None]:
+    def drafts(self, questions: Sequence[str], found: Sequence[Neighbours]) -> list[Draft | None]:
         """Drafts where there is a neighbour, None elsewhere."""
         held = [i for i, n in enumerate(found) if len(n)]
         texts = [found[i].texts for i in held]
@@ -175,8 +176,9 @@ class Answerer:
         """Everything that is known about one draft, by name."""
         idf = self.retriever.idf
         source = draft.source if draft.source >= 0 else None
+        own = self.retriever.manifest.own_distances
         return {
-            **retrieval_signals(question, found, idf),
+            **retrieval_signals(question, found, idf, own),
             **answer_signals(question, draft.text, found, idf, source),
             **draft.signals,
         }

@@ -59,11 +59,11 @@ def ask(
     answerer = Answerer.open(index, checkpoint, threshold=threshold, num_samples=samples)
     if question is not None:
         answer = answerer.answer(question, k=k)
-        print(_json(answer.to_dict()) if as_json else in_words(answer))
+        print(_printable(_json(answer.to_dict()) if as_json else in_words(answer)))
         return
     assert questions is not None
     for row in answer_file(answerer, questions, k):
-        print(_json(row) if as_json else _line(row), flush=True)
+        print(_printable(_json(row) if as_json else _line(row)), flush=True)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _rows(path: Path) -> Iterator[_Row]:
 
 def _row(number: int, line: bytes) -> _Row:
     try:
-        data = json.loads(line.decode("utf-8"))
+        data = json.loads(line.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         return _Row(None, "", f"line {number}: not JSON")
     if not isinstance(data, dict):
@@ -133,11 +133,18 @@ def _json(row: dict[str, Any]) -> str:
     return json.dumps(row, ensure_ascii=False)
 
 
+def _printable(text: str) -> str:
+    """Half a surrogate pair, which JSON can hold and UTF-8 can't, as JSON escapes it."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _line(row: dict[str, Any]) -> str:
     if "error" in row:
-        return f"{row['question']}\t[{row['error']}]"
-    shown = row["answer"] if row["answer"] is not None else f"[not found: {row['reason']}]"
-    return f"{row['question']}\t{shown}\t{row['confidence']:.2f}"
+        cells = [row["question"], f"[{row['error']}]"]
+    else:
+        shown = row["answer"] if row["answer"] is not None else f"[not found: {row['reason']}]"
+        cells = [row["question"], shown, f"{row['confidence']:.2f}"]
+    return "\t".join(" ".join(cell.split()) for cell in cells)
 
 
 def in_words(answer: Answer) -> str:
@@ -163,5 +170,3 @@ def _passage(evidence: Evidence) -> str:
     else:
         text = text[:240]
     return f"  {evidence.title} ({evidence.doc_id}): …{' '.join(text.split())}…"
-
-

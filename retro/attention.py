@@ -134,7 +134,8 @@ class ChunkedCrossAttention(nn.Module):
         table = sinusoids(1 - r, offset + size, q.shape[-1]).to(q)
         table = self.distance(table).unflatten(-1, (self.num_heads, -1)).transpose(0, 1)
         scores = q @ table.transpose(-1, -2)  # B l h t distances
-        return scores.gather(-1, index.expand(*scores.shape[:3], -1, -1))
+        out: Tensor = scores.gather(-1, index.expand(*scores.shape[:3], -1, -1))
+        return out
 
     def _drop(self, y: Tensor) -> Tensor:
         """Dropout with one mask a sequence, shared by its tokens."""

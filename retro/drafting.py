@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -139,7 +140,8 @@ class Drafter:
         }
 
     def _generate(self, ids: Tensor, mask: Tensor, context: NeighbourContext) -> _Written:
-        out = self.model.generate(
+        model: Any = self.model
+        out = model.generate(
             ids,
             attention_mask=mask,
             neighbours=context,

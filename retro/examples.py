@@ -135,9 +135,7 @@ def read_examples(
     return examples
 
 
-def gold_spans(
-    answers: Sequence[str], document: int, table: WindowTable
-) -> dict[int, list[Span]]:
+def gold_spans(answers: Sequence[str], document: int, table: WindowTable) -> dict[int, list[Span]]:
     """Where the answers stand in the windows of a document, as decoder token spans."""
     out: dict[int, list[Span]] = {}
     for chunk in table.covering(document):

@@ -201,7 +201,7 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
                 past_key_values=past_key_values,
                 **kwargs,
             )
-        if answer_prefix is not None and neighbours.copy is not None:
+        if answer_prefix is not None and neighbours.copy is not None and out.logits is not None:
             out.logits = self._mixed(out.logits, neighbours.copy, answer_prefix)
         self._hidden = None
         return out
@@ -301,15 +301,15 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         copied, mass = neighbours.copy.targets(answer, self.eos)
         gate = torch.sigmoid(self.gate(hidden).float())[..., 0] * (mass > TINY)
         mixed = (gate * copied + (1 - gate) * log_p.exp() + TINY).log()
-        return AnswerScores(
-            *(t.masked_fill(~real, 0.0) for t in (mixed, log_p, (copied + TINY).log(), gate)), real
-        )
+        mixed, log_p, gate = (t.masked_fill(~real, 0.0) for t in (mixed, log_p, gate))
+        return AnswerScores(mixed, log_p, (copied + TINY).log().masked_fill(~real, 0.0), gate, real)
 
-    def prepare_inputs_for_generation(
+    def prepare_inputs_for_generation(  # type: ignore[override]
         self, input_ids: Tensor, neighbours: NeighbourContext | None = None, **kwargs: Any
     ) -> dict[str, Any]:
         """Adds the neighbours and the answer tokens written so far to the base's own inputs."""
-        inputs: dict[str, Any] = self.base.prepare_inputs_for_generation(input_ids, **kwargs)
+        base: Any = self.base
+        inputs: dict[str, Any] = base.prepare_inputs_for_generation(input_ids, **kwargs)
         if neighbours is not None:
             inputs["neighbours"] = neighbours
             if neighbours.prompt_len is not None:

@@ -55,7 +55,7 @@ class Prepared:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".part")
         with partial.open("wb") as out:
-            np.savez_compressed(out, **arrays)
+            np.savez_compressed(out, allow_pickle=False, **arrays)
         partial.replace(path)
 
     def _meta(self) -> dict[str, Any]:

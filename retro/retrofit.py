@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
@@ -83,6 +83,7 @@ def load(folder: Path | str = DEFAULT_CHECKPOINT) -> RetroForCausalLM:
     if odd:
         raise UserError(f"{file}: does not fit its config.json (e.g. {min(odd)})")
     model.load_state_dict(trained, strict=False)
+    assert config.encoder_name is not None
     frozen = load_file(resolve(config.encoder_name) / "model.safetensors")
     embeddings = bert_state(frozen)["tokens.weight"]
     model.encoder.tokens.load_state_dict({"weight": embeddings})
@@ -100,8 +101,10 @@ def save(model: RetroForCausalLM, folder: Path | str) -> None:
     model.config.to_json_file(str(folder / "config.json"))
 
 
-def load_base(name: str) -> Any:
+def load_base(name: str | None) -> Any:
     """A pretrained decoder by name, local folder or hub id, in bfloat16, without gradients."""
+    if name is None:
+        raise UserError("config.json names no base decoder (base_name); train the checkpoint again")
     logging.disable_progress_bar()  # it would stand beside an answer's one line
     base = AutoModelForCausalLM.from_pretrained(resolve(name), dtype=torch.bfloat16)
     return base.requires_grad_(False)
@@ -113,7 +116,8 @@ def _ready(model: RetroForCausalLM) -> RetroForCausalLM:
     tokenizer = load_tokenizer(model.config.base_name)
     size = model.with_blank.shape[0]
     model.with_blank = blank_spellings(tokenizer, size)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def _without_path(config: dict[str, Any]) -> dict[str, Any]:
@@ -121,6 +125,6 @@ def _without_path(config: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name != "_name_or_path"}
 
 
-def trained_parameters(*modules: nn.Module) -> list[Tensor]:
+def trained_parameters(*modules: nn.Module) -> list[nn.Parameter]:
     """Parameters of the modules that want a gradient."""
     return [p for module in modules for p in module.parameters() if p.requires_grad]

@@ -88,11 +88,38 @@ SIGNALS: dict[str, Signal] = {
     "source_sentence": Signal(+1, "the same, in the answer's sentence and title", _GROUND),
     "source_distance": Signal(-1, "distance of the answer's neighbour", _GROUND),
 }
-"""Every name that this module can give; model signals come from elsewhere.
+"""Every name that this module can give; what the model says is in ``MODEL_SIGNALS``.
 
 ``match_best`` is the strongest single one: that *one* neighbour is near and holds the words. A name
 in the question that no neighbour holds is the strongest sign of a near miss.
 """
+
+_POSTERIOR = "span posterior over all neighbours and none: knowing.md, sufficiency"
+_SEQUENCE = "sequence likelihood: knowing.md, generation"
+_DROPOUT = "Monte-Carlo dropout: Gal & Ghahramani 2016; BALD: Houlsby et al. 2011"
+
+MODEL_SIGNALS: dict[str, Signal] = {
+    "null_probability": Signal(-1, "probability that no neighbour answers", _POSTERIOR),
+    "span_probability": Signal(+1, "probability of the answer, its mentions added up", _POSTERIOR),
+    "span_agreement": Signal(+1, "the same, given that there is an answer", _POSTERIOR),
+    "span_entropy": Signal(-1, "entropy over spans and none, nats", _POSTERIOR),
+    "relevance_top": Signal(+1, "highest logit that a neighbour answers, judged alone", _POSTERIOR),
+    "relevance_gap": Signal(+1, "that minus the second highest", _POSTERIOR),
+    "num_agreeing": Signal(+1, "neighbours in which the answer was read", _POSTERIOR),
+    "answer_log_probability": Signal(+1, "mean log-probability of the answer's tokens", _SEQUENCE),
+    "decoder_log_probability": Signal(+1, "the same from the decoder alone", _SEQUENCE),
+    "evidence_pmi": Signal(+1, "mean log-probability gained by the neighbours", _SEQUENCE),
+    "copy_mass": Signal(0, "mean gate: share that was copied", _SEQUENCE),
+    "answer_entropy": Signal(-1, "mean entropy of the next token, nats", _SEQUENCE),
+    "answer_margin": Signal(+1, "probability of the first token minus the runner-up's", _SEQUENCE),
+    "mc_probability_mean": Signal(+1, "span_probability, mean of the dropout samples", _DROPOUT),
+    "mc_probability_std": Signal(-1, "its standard deviation", _DROPOUT),
+    "mc_null_mean": Signal(-1, "null_probability, mean of the dropout samples", _DROPOUT),
+    "mc_entropy": Signal(-1, "entropy of the mean span posterior, nats", _DROPOUT),
+    "mc_bald": Signal(-1, "mutual information of span and dropout mask, nats", _DROPOUT),
+    "mc_flip_rate": Signal(-1, "share of samples whose best span is another answer", _DROPOUT),
+}
+"""Every name that ``retro.drafting`` gives."""
 
 _FARTHEST = 1.0  # a distance for "nothing there": orthogonal
 

@@ -208,7 +208,7 @@ def _pool(reading: Reading, config: TrainConfig, numbers: Any, epoch: int) -> li
     drawn.sort(key=lambda pair: _length(reading, *pair))
     size = config.batch_size
     out = [drawn[i : i + size] for i in range(0, len(drawn), size)]
-    np.random.default_rng((config.seed, epoch, int(numbers[0]))).shuffle(out)  # type: ignore[arg-type]
+    np.random.default_rng((config.seed, epoch, int(numbers[0]))).shuffle(out)
     return out
 
 

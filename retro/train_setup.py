@@ -161,7 +161,7 @@ def start_from(folder: Path | None, prepared: Prepared) -> RetroForCausalLM:
     """A fresh model, with the trained weights of a checkpoint folder if one is given."""
     model = retrofit(prepared.base, prepared.encoder)
     if torch.cuda.is_available():
-        model.to("cuda")
+        torch.nn.Module.to(model, "cuda")
     if folder is not None:
         file = folder / "model.safetensors"
         if not file.is_file():

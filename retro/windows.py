@@ -182,8 +182,8 @@ def _align(
     before = np.where(blank, first - 1, last)  # a blank takes nothing from the word behind it
     may_start = np.append(True, first[1:] != before[:-1])[:kept] & ~blank
     may_end = np.append(last[:-1] != first[1:], True)[:kept] & ~blank
-    as_int = (a.astype(np.int32) for a in (tokens, starts, ends, first, last))
-    return Window(title_ids, encoder_ids, *as_int, may_start, may_end)
+    first, last = first.astype(np.int32), last.astype(np.int32)
+    return Window(title_ids, encoder_ids, tokens, starts, ends, first, last, may_start, may_end)
 
 
 def _offsets(pairs: Iterable[tuple[int, int]]) -> tuple[Ints, Ints]:
