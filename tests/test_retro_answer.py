@@ -1,0 +1,232 @@
+"""From a question to an answer with its evidence, on a tiny model and a real index."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny
+
+from index.errors import UserError
+from retro.answer import BATCH, POLICY, Answerer
+from retro.policy import AbstentionPolicy
+from retro.signals import SIGNALS
+from retro.types import Answer
+
+ASKED = [
+    "When did probes come to Mercury?",
+    "Who built the first piano?",
+    "Which metal melts at 1,064 degrees?",
+    "Where was Marie Curie born, and when, and how many prizes did she win in all?",
+    "Zürich café?",
+    "What has strings?",
+    "How many moons has Mars?",
+    "Which bird builds the largest nest in North America?",
+    "Where does the Danube rise?",
+    "What conducts electricity?",
+]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tiny.World:
+    return tiny.world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def answerer(world: tiny.World) -> Answerer:
+    """In float32, so that a batch and its questions one by one can be compared closely."""
+    made = Answerer.open(world.index, world.checkpoint, threshold=0.5, num_samples=3)
+    made.drafter.model.float()
+    return made
+
+
+def untimed(answer: Answer) -> Answer:
+    return replace(answer, timing_ms={})
+
+
+def alike(a: Answer, b: Answer) -> None:
+    """Equal but for the times and the last digits of numbers."""
+    plain = {"signals": {}, "timing_ms": {}, "confidence": 0.0, "evidence": ()}
+    assert replace(a, **plain) == replace(b, **plain)  # type: ignore[arg-type]
+    assert a.confidence == pytest.approx(b.confidence, abs=1e-3)
+    assert a.signals == pytest.approx(b.signals, rel=1e-3, abs=1e-3)
+    for ours, theirs in zip(a.evidence, b.evidence, strict=True):
+        assert replace(ours, score=0.0) == replace(theirs, score=0.0)
+        assert ours.score == pytest.approx(theirs.score, abs=1e-3)
+
+
+def test_the_same_question_gives_the_same_answer_and_signals(answerer: Answerer) -> None:
+    first, second = (untimed(answerer.answer(ASKED[0])) for _ in range(2))
+    assert first == second
+    assert first.signals
+
+
+def test_an_answerer_opened_again_gives_the_same(world: tiny.World) -> None:
+    answers = [
+        untimed(Answerer.open(world.index, world.checkpoint, num_samples=3).answer(ASKED[1]))
+        for _ in range(2)
+    ]
+    assert answers[0] == answers[1]
+
+
+def test_a_batch_is_its_questions_one_by_one(answerer: Answerer) -> None:
+    """More questions than go through the model together, so that the parts are joined too."""
+    assert len(ASKED) > BATCH
+    ids = [f"q{i}" for i in range(len(ASKED))]
+    together = answerer.answer_batch(ASKED, ids=ids, k=4)
+    assert [a.id for a in together] == ids
+    for question, id, answer in zip(ASKED, ids, together, strict=True):
+        alike(answer, answerer.answer(question, id=id, k=4))
+
+
+def test_a_question_has_its_answer_whatever_its_place(answerer: Answerer) -> None:
+    forwards = answerer.answer_batch(ASKED, k=3)
+    backwards = answerer.answer_batch(ASKED[::-1], k=3)
+    for a, b in zip(forwards, backwards[::-1], strict=True):
+        alike(a, b)
+
+
+def test_evidence_is_the_documents_own_text(answerer: Answerer) -> None:
+    titles = {title.lower(): title for title in tiny.DOCUMENTS}
+    highlighted = 0
+    for answer in answerer.answer_batch(ASKED):
+        assert answer.evidence
+        for number, e in enumerate(answer.evidence):
+            document = tiny.DOCUMENTS[titles[e.doc_id]]
+            assert document[e.window_start : e.window_start + len(e.text)] == e.text
+            assert e.title == titles[e.doc_id]
+            marked = document[e.start : e.end]
+            assert marked in e.text
+            if not e.highlighted:
+                assert marked == e.text
+                continue
+            highlighted += 1
+            assert marked.split() == answer.candidate.split()
+            if number == 0:
+                assert marked == answer.candidate
+    assert highlighted > 0
+
+
+def test_evidence_that_holds_the_answer_stands_first(answerer: Answerer) -> None:
+    for answer in answerer.answer_batch(ASKED):
+        scores = [e.score for e in answer.evidence[1:]]
+        assert scores == sorted(scores, reverse=True)
+        if any(e.highlighted for e in answer.evidence):
+            assert answer.evidence[0].highlighted
+        assert sum(e.score for e in answer.evidence) <= 1 + 1e-3
+
+
+def test_the_threshold_alone_decides(answerer: Answerer) -> None:
+    made = Answerer(answerer.retriever, answerer.drafter, answerer.head, AbstentionPolicy(0.5))
+    confidences = [a.confidence for a in made.answer_batch(ASKED)]
+    assert max(confidences) > min(confidences)
+    for threshold in (min(confidences), max(confidences), 1.1):
+        made.policy = replace(made.policy, threshold=threshold)
+        for answer in made.answer_batch(ASKED):
+            assert answer.abstained == (answer.confidence < threshold)
+            assert (answer.answer is None) == answer.abstained == (answer.reason is not None)
+            assert answer.answer in (None, answer.candidate)
+
+
+def test_signals_are_those_that_are_documented(answerer: Answerer) -> None:
+    signals = answerer.answer(ASKED[0]).signals
+    assert {n for n in SIGNALS if n not in signals} <= {"scope_p"}
+    assert {"span_probability", "null_probability", "mc_bald", "evidence_pmi"} <= signals.keys()
+    assert all(isinstance(v, float) for v in signals.values())
+
+
+def test_the_head_scores_the_signals(answerer: Answerer) -> None:
+    assert answerer.head is not None
+    answer = answerer.answer(ASKED[2])
+    assert answer.candidate
+    assert answer.confidence == pytest.approx(answerer.head.score(answer.signals))
+
+
+def test_without_a_head_confidence_is_the_span_posterior(world: tiny.World) -> None:
+    made = Answerer.open(world.index, world.checkpoint, calibrated=False, num_samples=0)
+    assert made.head is None
+    for answer in made.answer_batch(ASKED[:3]):
+        assert answer.confidence == answer.signals["span_probability"]
+
+
+def test_no_neighbour_is_out_of_scope(answerer: Answerer) -> None:
+    everything = [title.lower() for title in tiny.DOCUMENTS]
+    hidden = [everything, (), everything]
+    answers = answerer.answer_batch(ASKED[:3], ids=["a", "b", "c"], exclude=hidden)
+    for answer in (answers[0], answers[2]):
+        assert (answer.abstained, answer.reason) == (True, "out_of_scope")
+        assert (answer.answer, answer.candidate, answer.confidence) == (None, "", 0.0)
+        assert answer.evidence == ()
+    assert [a.id for a in answers] == ["a", "b", "c"]
+    alike(answers[1], answerer.answer(ASKED[1], id="b"))
+
+
+def test_hidden_documents_are_no_evidence(answerer: Answerer) -> None:
+    for answer in answerer.answer_batch(ASKED[:2], exclude=[["mercury"], ["piano"]]):
+        assert {"mercury", "piano"}.isdisjoint({answer.evidence[0].doc_id}) or answer.evidence
+    found = answerer.answer_batch([ASKED[0]], exclude=[["mercury"]])[0]
+    assert found.evidence
+    assert all(e.doc_id != "mercury" for e in found.evidence)
+
+
+def test_given_neighbours_are_not_searched(answerer: Answerer) -> None:
+    own = answerer.retriever.document_neighbours("gold", ASKED[0])
+    (answer,) = answerer.answer_batch([ASKED[0]], neighbours=[own])
+    assert {e.doc_id for e in answer.evidence} == {"gold"}
+    assert len(answer.evidence) == len(own)
+
+
+@pytest.mark.parametrize("question", ["", "  \n\t"])
+def test_an_empty_question_is_a_users_mistake(answerer: Answerer, question: str) -> None:
+    with pytest.raises(UserError, match="question 2 is empty"):
+        answerer.answer_batch(["Who?", question])
+    with pytest.raises(UserError, match="question 1 is empty"):
+        answerer.answer(question)
+
+
+def test_no_questions_have_no_answers(answerer: Answerer) -> None:
+    assert answerer.answer_batch([]) == []
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["?", "word " * 500, "東京は？🦙", "\u202eWho\x00?", "a" * 3000, "<|endoftext|> Who?"],
+)
+def test_any_question_gets_an_answer(answerer: Answerer, question: str) -> None:
+    answer = answerer.answer(question)
+    assert 0 <= answer.confidence <= 1
+    assert len(answer.evidence) <= 8
+
+
+def test_times_are_those_of_the_stages(answerer: Answerer) -> None:
+    timing = answerer.answer(ASKED[0]).timing_ms
+    assert list(timing) == ["search", "draft", "decide"]
+    assert all(value >= 0 for value in timing.values())
+
+
+def test_as_json_it_is_plain_data(answerer: Answerer) -> None:
+    import json
+
+    answer = answerer.answer(ASKED[0], id="q")
+    data = json.loads(json.dumps(answer.to_dict(), allow_nan=False))
+    assert data["id"] == "q"
+    assert data["evidence"][0]["doc_id"] == answer.evidence[0].doc_id
+    assert data["signals"] == answer.signals
+
+
+def test_opening_what_is_not_there_is_one_line(world: tiny.World, tmp_path: Path) -> None:
+    for index, checkpoint in [
+        (tmp_path / "none", world.checkpoint),
+        (world.index, tmp_path / "none"),
+    ]:
+        with pytest.raises(UserError, match="none") as raised:
+            Answerer.open(index, checkpoint)
+        assert "\n" not in str(raised.value)
+
+
+def test_the_policy_is_the_checkpoints_unless_a_threshold_is_given(world: tiny.World) -> None:
+    stored = AbstentionPolicy.load(world.checkpoint / POLICY)
+    assert Answerer.open(world.index, world.checkpoint).policy == stored
+    given = Answerer.open(world.index, world.checkpoint, threshold=0.9).policy
+    assert given == replace(stored, threshold=0.9)

@@ -1,0 +1,216 @@
+"""``retro ask``: what it prints, what a broken line costs, and how a mistake ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+from retro import ask_cli, cli
+from retro.answer import Answerer
+from retro.types import REASONS
+
+QUESTION = "Who built the first piano?"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tiny.World:
+    return tiny.world(tmp_path_factory.mktemp("world"))
+
+
+def ask(world: tiny.World, *more: str) -> int:
+    given = ["--index", str(world.index), "--checkpoint", str(world.checkpoint)]
+    return cli.main(["ask", *given, "--samples", "2", *more])
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    return shown.out.splitlines()
+
+
+# -- one question ---------------------------------------------------------------------------
+
+
+def test_an_answer_in_words_with_its_evidence(
+    world: tiny.World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(world, "--threshold", "0", QUESTION) == cli.DONE
+    shown = lines(capsys)
+    assert shown[1].startswith("confidence 0.")
+    assert shown[3] == "Evidence:"
+    assert len(shown) == 4 + ask_cli.SHOWN
+    assert f"[{shown[0]}]" in shown[4]
+
+
+def test_declining_in_words_says_why(world: tiny.World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask(world, "--threshold", "1", QUESTION) == cli.DONE
+    shown = lines(capsys)
+    reasons = [f"I can't find this in the database: {reason}." for reason in REASONS.values()]
+    assert shown[0] in reasons
+    assert "Nearest passages:" in shown
+
+
+def test_json_is_one_line_with_all_of_the_answer(
+    world: tiny.World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(world, "--json", "-k", "2", QUESTION) == cli.DONE
+    (line,) = lines(capsys)
+    answer = json.loads(line)
+    assert answer["question"] == QUESTION
+    assert len(answer["evidence"]) == 2
+    assert answer["abstained"] == (answer["answer"] is None)
+
+
+@pytest.mark.parametrize("samples", ["0", "1"])
+def test_few_dropout_samples(
+    world: tiny.World, capsys: pytest.CaptureFixture[str], samples: str
+) -> None:
+    assert ask(world, "--json", "--samples", samples, QUESTION) == cli.DONE
+    (line,) = lines(capsys)
+    answer = json.loads(line, parse_constant=pytest.fail)  # NaN is not JSON
+    assert ("mc_bald" in answer["signals"]) == (samples == "1")
+
+
+# -- a file of questions --------------------------------------------------------------------
+
+GOOD = {"id": "g", "question": QUESTION}
+FILE = [
+    b'{"id": 1, "question": "Where was Marie Curie born?"}',
+    b"not json",
+    b'["a list"]',
+    b'{"id": "no question"}',
+    b'{"id": "blank", "question": "  "}',
+    b'{"id": "number", "question": 7}',
+    b'{"id": "bytes", "question": "\xff"}',
+    b'{"id": "half", "question": "\\ud800 what?"}',
+    b"",
+    b'{"question": "No id?"}',
+    json.dumps(GOOD, ensure_ascii=False).encode(),
+    b"{" * 100_000,
+    '{"id": "ü", "question": "Zürich café?"}'.encode(),
+]
+BROKEN = [2, 3, 4, 5, 6, 7, 8, 12]
+
+
+def test_every_line_has_its_answer_or_its_error_in_order(
+    world: tiny.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a surrogate pair, which JSON can spell and UTF-8 cannot, ended the whole run."""
+    file = tmp_path / "asked.jsonl"
+    file.write_bytes(b"\n".join(FILE))
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert ask(world, "--questions", str(file)) == cli.DONE
+    assert ask(world, "--json", "--questions", str(file)) == cli.DONE
+    written = terminal.buffer.getvalue().decode().splitlines()  # type: ignore[attr-defined]
+    in_words, shown = written[:12], [json.loads(line) for line in written[12:]]
+    assert not any(line.startswith("{") for line in in_words)
+    numbers = [n for n, line in enumerate(FILE, 1) if line]
+    assert len(shown) == len(numbers)
+    for number, row in zip(numbers, shown, strict=True):
+        assert ("error" in row) == (number in BROKEN), row
+        if number in BROKEN and number != 8:
+            assert row["error"].startswith(f"line {number}: ")
+    ids = [1, None, None, "no question", "blank", "number", None, "half", None, "g", None, "ü"]
+    assert [row["id"] for row in shown] == ids
+
+
+def test_a_file_in_words_is_a_line_a_question(
+    world: tiny.World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "asked.jsonl"
+    file.write_bytes(b"\n".join([FILE[0], FILE[1], FILE[10], b'{"question": "two\\nlines?"}']))
+    assert ask(world, "--threshold", "0", "--questions", str(file)) == cli.DONE
+    shown = lines(capsys)
+    assert len(shown) == 4
+    assert shown[0].startswith("Where was Marie Curie born?\t")
+    assert shown[1] == "\t[line 2: not JSON]"
+    assert shown[2].split("\t")[0] == QUESTION
+    assert 0 <= float(shown[2].split("\t")[2]) <= 1
+
+
+def test_a_byte_order_mark_is_not_part_of_the_first_line(
+    world: tiny.World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "asked.jsonl"
+    file.write_text(json.dumps(GOOD), encoding="utf-8-sig")
+    assert ask(world, "--json", "--questions", str(file)) == cli.DONE
+    assert "error" not in json.loads(lines(capsys)[0])
+
+
+def test_an_empty_file_has_no_answers(
+    world: tiny.World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "asked.jsonl"
+    file.write_bytes(b"\n \n")
+    assert ask(world, "--questions", str(file)) == cli.DONE
+    assert lines(capsys) == []
+
+
+def rows_of(made: Any, tmp_path: Path, count: int) -> list[dict[str, Any]]:
+    file = tmp_path / "asked.jsonl"
+    file.write_text("".join(f'{{"id": {i}, "question": "Is it {i}?"}}\n' for i in range(count)))
+    return list(ask_cli.answer_file(made, file, k=2))
+
+
+def test_more_questions_than_a_batch_keep_their_order(
+    world: tiny.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ask_cli, "BATCH", 3)
+    made = Answerer.open(world.index, world.checkpoint, num_samples=0)
+    assert [row["id"] for row in rows_of(made, tmp_path, 7)] == list(range(7))
+
+
+def test_a_question_that_fails_costs_only_itself(tmp_path: Path) -> None:
+    """Whatever goes wrong inside, the other rows of its batch are answered."""
+
+    class Fragile:
+        def answer_batch(self, questions: list[str], **_: object) -> list[Any]:
+            if any("3" in q for q in questions):
+                raise RuntimeError("three")
+            return [_Plain(q) for q in questions]
+
+    shown = rows_of(Fragile(), tmp_path, 6)
+    assert [row.get("error") for row in shown] == [None] * 3 + ["RuntimeError: three"] + [None] * 2
+    assert shown[3]["question"] == "Is it 3?"
+
+
+class _Plain:
+    def __init__(self, question: str) -> None:
+        self.question = question
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"question": self.question}
+
+
+# -- mistakes -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ([], "give one question, or --questions FILE"),
+        (["Who?", "--questions", "some.jsonl"], "not both"),
+        (["  "], "the question is empty"),
+        (["--questions", "gone.jsonl"], "gone.jsonl: no such file"),
+        (["--index", "gone", "Who?"], "gone"),
+        (["--checkpoint", "gone", "Who?"], "gone: no checkpoint here"),
+        (["--threshold", "7", "Who?"], "--threshold"),
+        (["-k", "0", "Who?"], "'-k'"),
+        (["-k", "many", "Who?"], "'-k'"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_code_2(
+    world: tiny.World, more: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(world, *more) == cli.USER_MISTAKE
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert says in shown.err
+    assert shown.err.count("\n") == 1
