@@ -120,13 +120,7 @@ class Drafter:
         ids, mask, context.first = self.prompter.prompts(questions)
         ids, mask, context.prompt_len = ids.to(device), mask.to(device), ids.shape[1]
         written = self._generate(ids, mask, context)
-        assert context.copy is not None
-        choices = [written.tokens, context.copy.likeliest()]
-        choices = [_with_end(tokens, self.model.eos) for tokens in choices]
-        scored = [self.model.score(ids, mask, tokens, context) for tokens in choices]
-        better = scored[1].mixed.sum(1) > scored[0].mixed.sum(1)
-        better |= choices[0][:, 0] == self.model.eos
-        ended, on = _chosen(better, choices, scored)
+        ended, on = self._better(ids, mask, written.tokens, context)
         off = self.model.score(ids, mask, ended, None)
         count = on.mask.sum(1).clamp(min=1)
         tokens = ended.masked_fill(ended == self.model.eos, -1)
@@ -138,6 +132,27 @@ class Drafter:
             "answer_entropy": written.entropy,
             "answer_margin": written.margin,
         }
+
+    def _better(
+        self, ids: Tensor, mask: Tensor, greedy: Tensor, context: NeighbourContext
+    ) -> tuple[Tensor, AnswerScores]:
+        """Of the greedy answer and the likeliest copied string the one that the mixture prefers,
+        ended by ``eos``, [B, T + 1], and its scores. An empty answer is never preferred."""
+        assert context.copy is not None
+        answers = _same_width(greedy, context.copy.likeliest())
+        first, other = (_with_end(tokens, self.model.eos) for tokens in answers)
+        on = self.model.score(ids, mask, first, context)
+        differ = (first != other).any(1).nonzero()[:, 0]
+        if not len(differ):
+            return first, on
+        part = self.model.score(ids[differ], mask[differ], other[differ], context.select(differ))
+        empty = first[differ, 0] == self.model.eos
+        wins = empty | (part.mixed.sum(1) > on.mixed[differ].sum(1))
+        won = differ[wins]
+        first[won] = other[won]
+        for name, value in vars(part).items():
+            getattr(on, name)[won] = value[wins]
+        return first, on
 
     def _generate(self, ids: Tensor, mask: Tensor, context: NeighbourContext) -> _Written:
         model: Any = self.model
@@ -278,18 +293,11 @@ class _Own:
         }
 
 
-def _chosen(
-    second: Tensor, answers: Sequence[Tensor], scores: Sequence[AnswerScores]
-) -> tuple[Tensor, AnswerScores]:
-    """Of two answers and their scores the second where ``second`` [B] says so, else the first."""
-    width = max(a.shape[1] for a in answers)
-
-    def pick(pair: Sequence[Tensor], fill: float) -> Tensor:
-        first, other = (F.pad(t, (0, width - t.shape[1]), value=fill) for t in pair)
-        return torch.where(second[:, None], other, first)
-
-    fields = zip(*(vars(s).values() for s in scores), strict=True)
-    return pick(answers, -1), AnswerScores(*(pick(pair, 0) for pair in fields))
+def _same_width(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Two [B, T] padded by -1 to the longer T."""
+    width = max(first.shape[1], second.shape[1])
+    a, b = (F.pad(t, (0, width - t.shape[1]), value=-1) for t in (first, second))
+    return a, b
 
 
 def _with_end(tokens: Tensor, eos: int) -> Tensor:
