@@ -206,8 +206,8 @@ def write_encoder(folder: Path) -> Path:
     return folder
 
 
-def write_index(folder: Path, chunk_size: int = 8) -> Path:
-    """An index of ``DOCUMENTS`` with the hashing encoder and the decoder's tokenizer."""
+def write_index(folder: Path, chunk_size: int = 8, tokenizer: Any = None) -> Path:
+    """An index of ``DOCUMENTS`` with the hashing encoder and, if not told, the decoder's tokens."""
     from index.build import build_index
     from index.keys import HashingKeyEncoder
 
@@ -221,7 +221,7 @@ def write_index(folder: Path, chunk_size: int = 8) -> Path:
         [source],
         folder,
         embedder=HashingKeyEncoder(),
-        tokenizer=decoder_tokenizer(),
+        tokenizer=tokenizer or decoder_tokenizer(),
         chunk_size=chunk_size,
         progress=False,
     )
