@@ -230,8 +230,10 @@ def test_a_port_in_use_is_the_users_mistake(answerer: FakeAnswerer) -> None:
 
 
 def test_control_c_stops_the_page() -> None:
+    """The signal is set back first: what a shell started in the background ignores it."""
     code = (
-        "import sys; from serve.app import build, run; from serve_fakes import FakeAnswerer; "
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from serve.app import build, run; from serve_fakes import FakeAnswerer; "
         "run(build(FakeAnswerer(), {}), host='127.0.0.1', port=int(sys.argv[1]), share=False,"
         " open_browser=False)"
     )
