@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from index.errors import UserError
-from retro.signals import SIGNALS
+from retro.signals import MODEL_SIGNALS, SIGNALS
 from retro.types import Answer
 from serve import render
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from retro.policy import AbstentionPolicy
 
 EMPTY = "Type a question first, then press Enter."
-_MEANINGS = {name: signal.meaning for name, signal in SIGNALS.items()}
+_MEANINGS = {name: signal.meaning for name, signal in (SIGNALS | MODEL_SIGNALS).items()}
 
 
 class Answering(Protocol):

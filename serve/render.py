@@ -145,7 +145,7 @@ def _card(rank: int, item: Evidence, answer: Answer) -> str:
     start, end = item.start - item.window_start, item.end - item.window_start
     text = mark(item.text, start, end) if shown else escape(item.text)
     return (
-        f'<li class="ra-card ra-passage{" ra-source" if shown else ""}">'
+        f'<li class="ra-card ra-passage{" ra-source" if shown and rank == 1 else ""}">'
         f"<h3><span>{rank}</span> {escape(item.title or item.doc_id)}</h3>"
         f"<blockquote>{'… ' if item.window_start else ''}{text}</blockquote><dl>"
         f"<div><dt>document</dt><dd><code>{escape(item.doc_id)}</code></dd></div>"

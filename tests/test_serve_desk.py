@@ -25,7 +25,8 @@ def test_a_question_is_first_pending_then_answered() -> None:
     assert answered.answer == make_answer(ANSWERABLE, 0.93)
     assert "ra-answered" in answered.verdict
     assert "<mark>" in answered.passages
-    assert "dense_top1" in answered.details
+    assert "distance (1 - cosine) of the nearest chunk" in answered.details
+    assert "probability of the answer, its mentions added up" in answered.details
 
 
 @pytest.mark.parametrize("question", ["", "  \n\t"])
