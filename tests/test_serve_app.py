@@ -80,7 +80,7 @@ def chromium() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS, timeout=120_000)
         yield browser
         browser.close()
 
@@ -90,7 +90,7 @@ def page(chromium: Browser, address: str) -> Iterator[Page]:
     """The opened page; it must fetch nothing from elsewhere and log no error."""
     context = chromium.new_context(viewport={"width": 390, "height": 844})
     tab = context.new_page()
-    tab.set_default_timeout(20_000)
+    tab.set_default_timeout(60_000)
     requests: list[str] = []
     errors: list[str] = []
     tab.on("request", lambda request: requests.append(request.url))
@@ -247,4 +247,4 @@ def test_control_c_stops_the_page() -> None:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("Ask at http://127.0.0.1:")
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=60) == 0
