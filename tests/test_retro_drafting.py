@@ -93,6 +93,19 @@ def test_text_and_spans_stand_in_the_neighbours() -> None:
             assert text.split() == draft.text.split()
             if number == draft.source:
                 assert text == draft.text
+        if any(draft.spans):
+            assert draft.source >= 0
+
+
+def test_the_source_is_any_neighbour_that_holds_the_answer_best() -> None:
+    made, sources = drafter(num_samples=0), set()
+    for seed in range(6):
+        tiny.randomise(made.model, seed)
+        ((*_, draft),) = drafts(made, {"What has 88?": ["Gold", "Mercury", "Piano", "Venus"]})
+        if draft.source >= 0:
+            sources.add(draft.source)
+            assert draft.spans[draft.source] is not None
+    assert len(sources) > 1
 
 
 def test_scores_and_none_have_mass_one() -> None:

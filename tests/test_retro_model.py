@@ -300,19 +300,36 @@ def test_beams_read_the_neighbours_of_their_own_question() -> None:
             neighbours=context,
             max_new_tokens=4,
             num_beams=3,
+            num_return_sequences=3,
             do_sample=False,
             length_penalty=0.0,
             return_dict_in_generate=True,
             output_scores=True,
             pad_token_id=0,
         )
-        scores = made.score(prompt, mask, _ended(out.sequences[:, M:]), made.read(rows))
+        each = made.read(tiny.rows([QUESTIONS[0]] * 3 + [QUESTIONS[1]] * 3))
+        prompt, mask = (t.repeat_interleave(3, 0) for t in (prompt, mask))
+        scores = made.score(prompt, mask, _ended(out.sequences[:, M:]), each)
     torch.testing.assert_close(scores.mixed.sum(1), out.sequences_scores, rtol=1e-4, atol=1e-4)
 
 
 def _ended(tokens: Tensor) -> Tensor:
     """Generated tokens as ``score`` wants them: -1 behind the end token."""
     return tokens.masked_fill((tokens == 0).cumsum(1) > 1, -1)
+
+
+def test_a_context_for_beams_repeats_each_question_in_its_place() -> None:
+    context = tiny.model().read(tiny.rows(QUESTIONS))
+    context.first = 3
+    beams = context.expanded(6)
+    assert beams is context.expanded(6)  # the same at every step, with its kept keys and values
+    assert context.expanded(2) is context
+    assert beams.first == 3
+    for row in range(6):
+        for name in ("encoded", "spans", "copy"):
+            for field, value in vars(getattr(context, name)).items():
+                if isinstance(value, Tensor):
+                    assert torch.equal(vars(getattr(beams, name))[field][row], value[row // 3])
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox"])
