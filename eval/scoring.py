@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from retro import text
 
-RIGHT_F1 = 0.5
+RIGHT_F1 = text.RIGHT_F1
 """F1 from which an answer counts as right under the lenient label."""
 
 

@@ -60,7 +60,7 @@ class SpanReader(nn.Module):
     """Scores spans: start + end + their interaction + length + the neighbour's relevance.
 
     The null hypothesis has logit zero, so a neighbour's relevance is measured against it, alone
-    (``row_logits``) as well as among the others (``posterior``).
+    (``row_logits``) as well as among the others (``posterior`` below).
     """
 
     def __init__(self, width: int, max_span: int = 32, rank: int = 64) -> None:
@@ -94,10 +94,6 @@ class SpanReader(nn.Module):
         ends = ends.clamp(max=size - 1).expand(pair.shape[0], -1, -1)
         can_end = rows.may_end[:, None, :].expand_as(pair).gather(2, ends)
         return pair.gather(2, ends), can_end & rows.may_start[:, :, None] & inside
-
-    def posterior(self, logits: Tensor, relevance: Tensor, rows: Rows) -> SpanPosterior:
-        """Normalises row logits [M, R, W] over all neighbours of each sequence (L = 1)."""
-        return posterior(logits, relevance, rows.tokens, rows.place[:, 0])
 
 
 def posterior(logits: Tensor, relevance: Tensor, tokens: Tensor, place: Tensor) -> SpanPosterior:

@@ -7,6 +7,9 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 
+RIGHT_F1 = 0.5
+"""F1 from which an answer counts as right where exact match is too strict ("the 1990s")."""
+
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 

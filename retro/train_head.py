@@ -18,13 +18,10 @@ from index.sources import Document
 from retro.answer import HEAD, POLICY, Answerer
 from retro.examples import read_jsonl
 from retro.policy import AbstentionPolicy, choose_threshold
-from retro.text import exact_match, f1
+from retro.text import RIGHT_F1, exact_match, f1
 from retro.train_setup import all_documents, held_out_titles
 from retro.types import Answer
 from retro.uncertainty import fit_head
-
-RIGHT_F1 = 0.5
-"""A candidate with this word overlap counts as right: "the 1990s" for "1990s"."""
 
 BATCH = 32
 

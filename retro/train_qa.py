@@ -24,7 +24,7 @@ from retro.examples import Example, Sampler, WindowTable
 from retro.model import RetroForCausalLM
 from retro.optim import MasterAdamW, schedule
 from retro.prompts import Prompter
-from retro.reader import row_loss, span_loss
+from retro.reader import posterior, row_loss, span_loss
 from retro.retrofit import FROZEN, save, trained_parameters
 from retro.text import exact_match, f1
 from retro.windows import Rows, Windower
@@ -87,7 +87,7 @@ def reader_loss(reading: Reading, batch: Batch) -> Tensor:
     model, rows = reading.model, reading.rows(batch)
     states = model.encoder(rows.ids, rows.mask, rows.segments)
     logits, relevance = model.reader.row_logits(states, rows)
-    spans = model.reader.posterior(logits, relevance, rows)
+    spans = posterior(logits, relevance, rows.tokens, rows.place[:, 0])
     positive = reading.positive(batch, rows)
     place = rows.place[:, 0]
     placed = positive[place.clamp(min=0)] & (place >= 0)[..., None, None]
