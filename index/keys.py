@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from index.devices import fast_dtype
 from index.errors import UserError
 from index.weights import file_sha256, resolve
 
@@ -42,8 +43,8 @@ class KeyEncoder(Protocol):
 class SentenceKeyEncoder:
     """A sentence-transformers encoder run by plain transformers, which imports five times faster.
 
-    Gives the vectors that sentence-transformers gives (a test compares them). bf16 on a GPU and
-    on CPUs with bf16 instructions (twice as fast there), float32 elsewhere.
+    Gives the vectors that sentence-transformers gives (a test compares them). In the
+    number format that the machine multiplies fastest (``index.devices``) unless one is given.
 
     Raises:
         UserError: the folder is no sentence encoder with mean or CLS pooling.
@@ -61,7 +62,7 @@ class SentenceKeyEncoder:
         self._tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(_max_len(self._folder))
-        self._model = _load(self._folder, dtype or _fast_dtype(self._device)).to(self._device)
+        self._model = _load(self._folder, dtype or fast_dtype(self._device)).to(self._device)
         self.dim = int(self._model.config.hidden_size)
 
     @property
@@ -151,16 +152,6 @@ def _batches(lens: Sequence[int]) -> Iterator[NDArray[np.int64]]:
         size = max(1, BATCH_TOKENS // max(1, lens[order[start]]))
         yield order[start : start + size]
         start += size
-
-
-def _fast_dtype(device: torch.device) -> torch.dtype:
-    import torch
-
-    if device.type == "cuda":
-        return torch.bfloat16
-    features = torch.cpu.get_capabilities()
-    fast = features.get("avx512_bf16") or features.get("amx_bf16")
-    return torch.bfloat16 if fast else torch.float32
 
 
 def _load(folder: Path, dtype: torch.dtype) -> Any:

@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +74,23 @@ def resolve(name: str) -> Path:
 
 
 def load_tokenizer(name: str) -> Any:
-    """The fast tokenizer (with character offsets) of the weights called ``name``."""
-    from transformers import PreTrainedTokenizerFast
+    """The fast tokenizer (with character offsets) of the weights called ``name``.
 
+    One object a file, however often it is asked for: do not change its settings.
+
+    Raises:
+        UserError: the weights can't be found, or have no fast tokenizer.
+    """
     file = resolve(name) / "tokenizer.json"
     if not file.exists():
         raise UserError(f"{name}: no tokenizer.json in {file.parent}; only fast tokenizers work")
+    return _tokenizer(file, file.stat().st_mtime_ns)
+
+
+@cache
+def _tokenizer(file: Path, _changed: int) -> Any:
+    from transformers import PreTrainedTokenizerFast
+
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(file))
     tokenizer.model_max_length = int(1e9)
     return tokenizer

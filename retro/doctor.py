@@ -15,6 +15,7 @@ from pathlib import Path
 
 import typer
 
+from index.devices import fast_dtype
 from index.errors import UserError
 
 app = typer.Typer()
@@ -110,21 +111,11 @@ def _torch() -> Finding:
     import torch
 
     if torch.cuda.is_available():
-        where = f"{torch.cuda.get_device_name()}, bf16 {_yes(torch.cuda.is_bf16_supported())}"
+        where = torch.cuda.get_device_name()
     else:
-        where = f"CPU, {torch.get_num_threads()} threads, bf16 {_yes(_cpu_bf16())}"
+        where = f"CPU, {torch.get_num_threads()} threads"
+    where += f", computes in {str(fast_dtype()).removeprefix('torch.')}"
     return Finding("torch", True, f"{torch.__version__}, {where}")
-
-
-def _cpu_bf16() -> bool:
-    """Whether the processor multiplies bf16 itself (Linux; elsewhere unknown, said as no)."""
-    info = Path("/proc/cpuinfo")
-    flags = info.read_text().split() if info.exists() else []
-    return bool({"avx512_bf16", "amx_bf16", "bf16"}.intersection(flags))
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no (float32 is used: slower)"
 
 
 def _faiss() -> Finding:

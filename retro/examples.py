@@ -55,6 +55,24 @@ class WindowTable:
         windows = windower.windows(texts, titles)
         return cls(windows, texts, np.asarray(document_of, np.int32), chunks_of, titles)
 
+    @classmethod
+    def joined(cls, tables: Sequence[WindowTable]) -> WindowTable:
+        """Several databases' windows as one table, in order."""
+        documents: list[Ints] = []
+        chunks_of: list[range] = []
+        before = 0
+        for table in tables:
+            documents.append(table.document_of + len(chunks_of))
+            chunks_of += [range(r.start + before, r.stop + before) for r in table.chunks_of]
+            before += len(table.texts)
+        return cls(
+            windows=[window for table in tables for window in table.windows],
+            texts=[text for table in tables for text in table.texts],
+            document_of=np.concatenate(documents),
+            chunks_of=chunks_of,
+            titles=[title for table in tables for title in table.titles],
+        )
+
     def covering(self, document: int) -> list[int]:
         """The document's windows, without a last one that the one before it covers."""
         chunks = list(self.chunks_of[document])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,32 @@ class Prepared:
         return {"examples": rows, "titles": documents, "held": held, **names}
 
     @classmethod
+    def joined(cls, parts: Sequence[Prepared]) -> Prepared:
+        """Several training sets as one; a title held out in one is held out in all.
+
+        Raises:
+            UserError: they were made for unlike weights, or only some with searched neighbours.
+        """
+        first = parts[0]
+        alike = {(p.base, p.encoder, p.retrieved is None) for p in parts}
+        if len(alike) > 1:
+            raise UserError(
+                "--prepared: the files do not go together (made for unlike weights, or only some "
+                "with --searched); prepare them alike"
+            )
+        examples, retrieved = [], []
+        documents = windows = 0
+        for part in parts:
+            examples += [_moved(e, documents, windows) for e in part.examples]
+            retrieved += [[c + windows for c in row] for row in part.retrieved or ()]
+            documents += len(part.table.chunks_of)
+            windows += len(part.table.windows)
+        table = WindowTable.joined([part.table for part in parts])
+        held = frozenset[str]().union(*(part.held for part in parts))
+        found = None if first.retrieved is None else retrieved
+        return cls(table, examples, found, held, first.base, first.encoder)
+
+    @classmethod
     def load(cls, path: Path) -> Prepared:
         """Raises UserError when the file is missing or not one of these."""
         try:
@@ -108,6 +134,12 @@ def _example(row: Sequence[Any], query: Array) -> Example:
     id, question, answers, document, gold = row
     spans = {int(chunk): [(a, b) for a, b in found] for chunk, found in gold}
     return Example(id, question, tuple(answers), query, document, spans)
+
+
+def _moved(example: Example, documents: int, windows: int) -> Example:
+    """The example in a table that has so many documents and windows before its own."""
+    gold = {chunk + windows: spans for chunk, spans in example.gold.items()}
+    return replace(example, document=example.document + documents, gold=gold)
 
 
 def _pack(arrays: dict[str, Array], name: str, rows: Sequence[Array]) -> None:

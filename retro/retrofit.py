@@ -18,6 +18,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
+from index.devices import fast_dtype
 from index.errors import UserError
 from index.weights import file_sha256, load_tokenizer, resolve
 from retro.config import RetroConfig, default_cca_layers
@@ -32,11 +33,16 @@ DEFAULT_CHECKPOINT = Path(__file__).parent / "checkpoint"
 
 
 def retrofit(
-    base_name: str = "smollm2-135m", encoder_name: str = "minilm", **changes: Any
+    base_name: str = "smollm2-135m",
+    encoder_name: str = "minilm",
+    *,
+    dtype: torch.dtype | None = None,
+    **changes: Any,
 ) -> RetroForCausalLM:
     """A fresh RETRO model around a pretrained decoder, with a pretrained neighbour encoder.
 
-    ``changes`` go to ``RetroConfig``. Weights are bfloat16. Every pretrained weight of the
+    ``changes`` go to ``RetroConfig``. ``dtype`` of all weights: default what this machine
+    multiplies fastest (``index.devices.fast_dtype``). Every pretrained weight of the
     decoder is frozen (RETROfit, §4.2); so are the encoder's token embeddings.
 
     Raises:
@@ -44,7 +50,8 @@ def retrofit(
     """
     folder = resolve(encoder_name)
     encoder = EncoderConfig.from_bert(json.loads((folder / "config.json").read_text()))
-    base = load_base(base_name)
+    dtype = dtype or fast_dtype()
+    base = load_base(base_name, dtype)
     config = RetroConfig(
         base=_without_path(base.config.to_dict()),
         encoder=vars(encoder) | changes.pop("encoder", {}),
@@ -55,11 +62,18 @@ def retrofit(
     )
     model = RetroForCausalLM(config, base)
     model.encoder.load_state_dict(bert_state(load_file(folder / "model.safetensors")), strict=False)
-    return _ready(model)
+    for name, weight in model.named_parameters():
+        if not name.startswith(FROZEN):  # begin as a checkpoint would keep it
+            weight.data = weight.data.bfloat16()
+    return _ready(model, dtype)
 
 
-def load(folder: Path | str = DEFAULT_CHECKPOINT) -> RetroForCausalLM:
-    """The model of a checkpoint folder, in bfloat16, with its base weights found by name.
+def load(
+    folder: Path | str = DEFAULT_CHECKPOINT, *, dtype: torch.dtype | None = None
+) -> RetroForCausalLM:
+    """The model of a checkpoint folder, with its base weights found by name.
+
+    ``dtype`` of all weights: default what this machine multiplies fastest.
 
     Raises:
         UserError: the folder holds no whole checkpoint, or its base can't be found.
@@ -76,42 +90,46 @@ def load(folder: Path | str = DEFAULT_CHECKPOINT) -> RetroForCausalLM:
             f"{folder}: damaged config.json or model.safetensors ({error}); "
             "copy or train the checkpoint again"
         ) from error
-    model = RetroForCausalLM(config, load_base(config.base_name))
+    dtype = dtype or fast_dtype()
+    base = load_base(config.base_name, dtype)
+    with torch.device("meta"):  # no memory and no random numbers for what is loaded below
+        model = RetroForCausalLM(config, base)
     expected = {k: v for k, v in model.state_dict().items() if not k.startswith(FROZEN)}
     odd = expected.keys() ^ trained.keys()
     odd |= {k for k in expected.keys() - odd if expected[k].shape != trained[k].shape}
     if odd:
         raise UserError(f"{file}: does not fit its config.json (e.g. {min(odd)})")
-    model.load_state_dict(trained, strict=False)
+    model.load_state_dict(trained, strict=False, assign=True)
     assert config.encoder_name is not None
     frozen = load_file(resolve(config.encoder_name) / "model.safetensors")
     embeddings = bert_state(frozen)["tokens.weight"]
-    model.encoder.tokens.load_state_dict({"weight": embeddings})
-    return _ready(model)
+    model.encoder.tokens.load_state_dict({"weight": embeddings}, assign=True)
+    return _ready(model, dtype)
 
 
 def save(model: RetroForCausalLM, folder: Path | str) -> None:
-    """Writes ``config.json`` and the trained weights to ``folder``."""
+    """Writes ``config.json`` and the trained weights, in bfloat16, to ``folder``."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = {k: v for k, v in model.state_dict().items() if not k.startswith(FROZEN)}
     partial = folder / "model.safetensors.partial"
-    save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, partial)
+    halved = {k: v.detach().to("cpu", torch.bfloat16).contiguous() for k, v in state.items()}
+    save_file(halved, partial)
     partial.replace(folder / "model.safetensors")
     model.config.to_json_file(str(folder / "config.json"))
 
 
-def load_base(name: str | None) -> Any:
-    """A pretrained decoder by name, local folder or hub id, in bfloat16, without gradients."""
+def load_base(name: str | None, dtype: torch.dtype) -> Any:
+    """A pretrained decoder by name, local folder or hub id, without gradients."""
     if name is None:
         raise UserError("config.json names no base decoder (base_name); train the checkpoint again")
     logging.disable_progress_bar()  # it would stand beside an answer's one line
-    base = AutoModelForCausalLM.from_pretrained(resolve(name), dtype=torch.bfloat16)
+    base = AutoModelForCausalLM.from_pretrained(resolve(name), dtype=dtype)
     return base.requires_grad_(False)
 
 
-def _ready(model: RetroForCausalLM) -> RetroForCausalLM:
-    model.bfloat16()
+def _ready(model: RetroForCausalLM, dtype: torch.dtype) -> RetroForCausalLM:
+    nn.Module.to(model, dtype)
     model.encoder.tokens.requires_grad_(False)
     tokenizer = load_tokenizer(model.config.base_name)
     size = model.with_blank.shape[0]

@@ -49,7 +49,9 @@ def prepare(
 
 @app.command()
 def qa(
-    prepared: Annotated[Path, typer.Option(help="What `retro train prepare` wrote.")],
+    prepared: Annotated[
+        list[Path], typer.Option(help="What `retro train prepare` wrote; several are joined.")
+    ],
     out: Out,
     start: Start = None,
     stage: Stage = "reader",
@@ -70,7 +72,8 @@ def qa(
 
     warmup = min(100, steps // 10 + 1)
     config = TrainConfig(stage, steps, batch_size, k, removed, lr, warmup, seed)
-    run_qa(config, Prepared.load(prepared), out, start, threads)
+    data = Prepared.joined([Prepared.load(path) for path in prepared])
+    run_qa(config, data, out, start, threads)
 
 
 @app.command()

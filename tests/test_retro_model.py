@@ -420,25 +420,28 @@ def trained(folders: tuple[Path, Path], tmp_path: Path) -> tuple[RetroForCausalL
     made = retrofit(str(base), str(encoder), chunk_size=M, max_span=3, cca_layers=[0, 1])
     with torch.no_grad():
         for p in trained_parameters(made):
-            p.add_(torch.randn_like(p) * 0.1)
+            p.copy_((p + torch.randn_like(p) * 0.1).bfloat16())  # as a checkpoint keeps it
     save(made, tmp_path / "checkpoint")
     return made, tmp_path / "checkpoint"
 
 
-def test_a_fresh_model_has_the_pretrained_weights(folders: tuple[Path, Path]) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_fresh_model_has_the_pretrained_weights(
+    folders: tuple[Path, Path], dtype: torch.dtype
+) -> None:
     from safetensors.torch import load_file
 
     base, encoder = folders
-    made = retrofit(str(base), str(encoder))
+    made = retrofit(str(base), str(encoder), dtype=dtype)
     theirs = load_file(encoder / "model.safetensors")["embeddings.word_embeddings.weight"]
-    assert torch.equal(made.encoder.tokens.weight, theirs.bfloat16())
-    assert {p.dtype for p in made.parameters()} == {torch.bfloat16}
+    assert torch.equal(made.encoder.tokens.weight, theirs.to(dtype))
+    assert {p.dtype for p in made.parameters()} == {dtype}
     frozen = [n for n, p in made.named_parameters() if not p.requires_grad]
     assert all(n.startswith(("base.", "encoder.tokens.")) for n in frozen)
     assert {n for n, _ in made.named_parameters() if n.startswith("base.")} < set(frozen)
     theirs = load_file(base / "model.safetensors")
     held = dict(made.base.state_dict())
-    assert all(torch.equal(held[name], value.bfloat16()) for name, value in theirs.items())
+    assert all(torch.equal(held[name], value.to(dtype)) for name, value in theirs.items())
     assert made.config.cca_layers == [1]
     vocab = tiny.decoder_tokenizer().get_vocab()
     assert made.with_blank[vocab["b"]] == vocab["\u0120b"]
@@ -450,6 +453,7 @@ def test_a_checkpoint_comes_back_as_it_was(trained: tuple[RetroForCausalLM, Path
     ours, theirs = made.state_dict(), again.state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert {p.dtype for p in load(folder, dtype=torch.bfloat16).parameters()} == {torch.bfloat16}
     for name in ("cca_layers", "chunk_size", "max_span", "encoder", "base_name", "base_hash"):
         assert getattr(again.config, name) == getattr(made.config, name)
     assert torch.equal(again.with_blank, made.with_blank)

@@ -233,7 +233,7 @@ def test_a_run_reports_and_leaves_a_checkpoint_that_loads(reading: Make, tmp_pat
     assert lines[1] == "step 20  em 12.500"
     again = load(tmp_path)
     ours, theirs = made.model.state_dict(), again.state_dict()
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert all(torch.equal(ours[name].bfloat16(), theirs[name].bfloat16()) for name in ours)
     assert stage_modules(again, "answer") == [again.cca, again.gate]
 
 
@@ -293,6 +293,37 @@ def test_a_prepared_set_comes_back_as_it_was(ready: Path) -> None:
     assert (again.retrieved, again.held) == (made.retrieved, made.held)
     for ours, theirs in zip(made.table.windows, again.table.windows, strict=True):
         assert all((a == b).all() for a, b in zip(_fields(ours), _fields(theirs), strict=True))
+
+
+def test_joined_sets_train_on_the_questions_of_all(ready: Path) -> None:
+    """Two databases as one: every question keeps its passage, its spans and its neighbours."""
+    source = (ready / "index", [ready / "asked.jsonl"], ready / "set.npz")
+    one = train_setup.prepare(*source, searched=True, hold_out=2, limit=None, seed=0)
+    joined = Prepared.joined([one, one])
+    windows, documents = len(one.table.windows), len(one.table.chunks_of)
+    assert len(joined.table.windows) == 2 * windows
+    assert joined.table.covering(documents) == [c + windows for c in one.table.covering(0)]
+    assert joined.table.document_of[windows] == documents
+    first, again = joined.examples[: len(one.examples)], joined.examples[len(one.examples) :]
+    for ours, theirs in zip(first, again, strict=True):
+        assert theirs.document == ours.document + documents
+        assert theirs.gold == {c + windows: spans for c, spans in ours.gold.items()}
+        assert joined.title(theirs) == joined.title(ours)
+    assert one.retrieved is not None
+    assert joined.retrieved is not None
+    assert joined.retrieved[-1] == [c + windows for c in one.retrieved[-1]]
+    more = ["--prepared", str(ready / "set.npz")]
+    assert qa(ready, "read", *more) == cli.DONE
+
+
+def test_sets_that_do_not_go_together_are_one_line(
+    ready: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare(ready, "--given") == cli.DONE
+    (ready / "set.npz").rename(ready / "given.npz")
+    assert prepare(ready, "--searched") == cli.DONE
+    assert qa(ready, "out", "--prepared", str(ready / "given.npz")) == cli.USER_MISTAKE
+    _one_line(capsys, "do not go together")
 
 
 def _comparable(ours: list[Example], theirs: list[Example]) -> list[Example]:
