@@ -161,8 +161,18 @@ class EncoderLayer(nn.Module):
         dropout_masks: Sequence[Tensor] | None = None,
     ) -> Tensor:
         """x [M, S, D] -> [M, S, D]; ``dropout_masks``: one [M or 1, 1, D] per dropout site."""
+        return self.finish(x, self.attention(x, mask), chunk, dropout_masks)
+
+    def finish(
+        self,
+        x: Tensor,
+        attended: Tensor,
+        chunk: Tensor | None = None,
+        dropout_masks: Sequence[Tensor] | None = None,
+    ) -> Tensor:
+        """All that follows self-attention: x and what it gave for x, [M, S, D] -> [M, S, D]."""
         first, second = dropout_masks if dropout_masks is not None else (None, None)
-        x = self.attention_norm(x + self.dropout(self.attention(x, mask), first))
+        x = self.attention_norm(x + self.dropout(attended, first))
         if self.conditioning is not None and chunk is not None:
             x = x + self.conditioning(x, chunk)
         y = self.down(F.gelu(self.up(x)))
@@ -237,16 +247,19 @@ class NeighbourEncoder(nn.Module):
         dropout site, shared by all rows and tokens, from ``generator`` (a CPU generator: the
         same seed gives the same masks on any device). Returns [T, M, S, D].
         """
-        rows = x.shape[0]
-        x = x.repeat(num_samples, 1, 1)
-        visible = mask.repeat(num_samples, 1)[:, None, None, :]
-        shape = (num_samples, 1, x.shape[2])
-        for layer in self.layers[first_layer:]:
+        rows, shape = x.shape[0], (num_samples, 1, x.shape[2])
+        visible = mask[:, None, None, :]
+        for number, layer in enumerate(self.layers[first_layer:]):
+            # Before the first mask all samples are alike: attention is computed once for all.
+            attended = layer.attention(x, visible)
+            if number == 0:
+                x, attended = (t.repeat(num_samples, 1, 1) for t in (x, attended))
+                visible = visible.repeat(num_samples, 1, 1, 1)
             drawn = [
                 draw_mask(shape, self.config.dropout, generator, x).repeat_interleave(rows, 0)
                 for _ in range(EncoderLayer.num_dropouts)
             ]
-            x = layer(x, visible, None, drawn)
+            x = layer.finish(x, attended, None, drawn)
         return x.view(num_samples, rows, *x.shape[1:])
 
 
