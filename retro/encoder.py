@@ -250,6 +250,7 @@ class NeighbourEncoder(nn.Module):
         rows, shape = x.shape[0], (num_samples, 1, x.shape[2])
         visible = mask[:, None, None, :]
         for number, layer in enumerate(self.layers[first_layer:]):
+            assert isinstance(layer, EncoderLayer)
             # Before the first mask all samples are alike: attention is computed once for all.
             attended = layer.attention(x, visible)
             if number == 0:

@@ -48,7 +48,8 @@ def collect(
     hold_out: int,
     seed: int,
 ) -> None:
-    """Writes one JSON line a case: its signals, its label (right and supported) and its title.
+    """Writes one JSON line a case: its signals, its title, its label (right and supported) and
+    whether its passage was there.
 
     Cases already in ``out`` are not asked again. A case whose passage was taken away, answered
     rightly all the same (another passage holds the fact), has no label: whether the database
@@ -75,7 +76,8 @@ def _row(case: Case, answer: Answer) -> dict[str, Any]:
     exact = exact_match(answer.candidate, case.answers)
     right = f1(answer.candidate, case.answers) >= RIGHT_F1
     label = right if case.held else (None if exact else False)
-    return {"title": case.title, "label": label, "signals": answer.signals}
+    told = {"title": case.title, "label": label, "present": case.held}
+    return {**told, "signals": answer.signals}
 
 
 def fit(files: Sequence[Path], checkpoint: Path, seed: int) -> None:
@@ -87,7 +89,8 @@ def fit(files: Sequence[Path], checkpoint: Path, seed: int) -> None:
     rows = [row for file in files for row in _read(file) if row["label"] is not None]
     signals = [row["signals"] for row in rows]
     labels = [bool(row["label"]) for row in rows]
-    head = fit_head(signals, labels, [row["title"] for row in rows], seed=seed)
+    titles, present = [row["title"] for row in rows], [bool(row["present"]) for row in rows]
+    head = fit_head(signals, labels, titles, present=present, seed=seed)
     confidences = head.score_rows(signals)
     policy = AbstentionPolicy(threshold=choose_threshold(list(confidences), labels))
     head.save(checkpoint / HEAD)

@@ -142,10 +142,15 @@ def fit_head(
     labels: Sequence[bool],
     groups: Sequence[Hashable] | None = None,
     *,
+    present: Sequence[bool] | None = None,
     seed: int = 0,
 ) -> ConfidenceHead:
     """Fits a head on one row of signals and one label (right and supported) per question.
 
+    ``present``: whether the facts stood in the database at all. Given, the weights are fitted on
+    the mean of both labels, so that a question answered wrongly from the right passage pulls
+    less against the signals that found the passage; what confidence means stays the same, since
+    calibration is learned on ``labels`` alone.
     ``groups`` (articles, say) are never split between learning and measuring; without them every
     row is its own group. Give rows of each condition in the proportion in which confidence shall
     be calibrated. The penalty is the one with the least out-of-fold log-loss; the calibration map
@@ -155,7 +160,7 @@ def fit_head(
     """
     y = np.asarray(labels, dtype=np.float64)
     groups = range(len(y)) if groups is None else groups
-    if not len(rows) == len(y) == len(groups):
+    if not len(rows) == len(y) == len(groups) == len(present or y):
         raise ValueError(f"{len(rows)} rows, {len(y)} labels, {len(groups)} groups")
     folds = _folds(groups, seed)
     if folds.max(initial=0) == 0 or y.min() == y.max():
@@ -165,15 +170,17 @@ def fit_head(
         )
     names = sorted(set().union(*rows))
     columns = _columns(rows, names)
-    penalty, logits = _choose_penalty(columns, names, y, folds)
+    held = y if present is None else np.asarray(present, dtype=np.float64)
+    target = (y + held) / 2
+    penalty, logits = _choose_penalty(columns, names, target, folds)
     kind, ece = _choose_calibration(logits, y, folds)
-    features, bias = _fit(columns, names, y, penalty)
+    features, bias = _fit(columns, names, target, penalty)
     return ConfidenceHead(
         features=tuple(f for f in features if f.weight),
         bias=bias,
         calibration=CALIBRATIONS[kind](logits, y),
         data_hash=hashlib.sha256(
-            "".join(names).encode() + columns.tobytes() + y.tobytes()
+            "".join(names).encode() + columns.tobytes() + y.tobytes() + held.tobytes()
         ).hexdigest(),
         statistics={
             "num_rows": len(y),
@@ -181,7 +188,7 @@ def fit_head(
             "share_right": float(y.mean()),
             "penalty": penalty,
             "auroc": auroc(logits, y),
-            "log_loss": log_loss(logits, y),
+            **({"auroc_present": auroc(logits, held)} if held.min() < held.max() else {}),
             "ece": ece,
         },
     )

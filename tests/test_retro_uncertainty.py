@@ -69,6 +69,23 @@ def test_the_same_rows_give_the_same_head(head: ConfidenceHead) -> None:
     assert changed.data_hash != head.data_hash
 
 
+def test_knowing_what_was_there_ranks_presence_better_and_stays_calibrated() -> None:
+    """``near`` tells whether the facts were there, ``sure`` whether they were read rightly."""
+    rng = np.random.default_rng(0)
+    present = rng.random(3000) < 0.5
+    right = present & (rng.random(3000) < 0.6)
+    near = rng.normal(size=3000) + 2.0 * present
+    sure = rng.normal(size=3000) + 2.0 * right
+    rows = [{"near": float(a), "sure": float(b)} for a, b in zip(near, sure, strict=True)]
+    alone = fit_head(rows, right.tolist())
+    both = fit_head(rows, right.tolist(), present=present.tolist())
+    there = present.astype(np.float64)
+    gain = [auroc(head.score_rows(rows), there) for head in (alone, both)]
+    assert gain[1] > gain[0] + 0.005
+    assert both.statistics["auroc_present"] == pytest.approx(gain[1], abs=0.01)
+    assert calibration_error(both.score_rows(rows), right.astype(np.float64)) < 0.03
+
+
 def test_saving_and_loading_keep_every_score(head: ConfidenceHead, tmp_path: Path) -> None:
     head.save(tmp_path / "head.json")
     assert ConfidenceHead.load(tmp_path / "head.json") == head
