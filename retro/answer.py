@@ -6,6 +6,7 @@ narrow interface; holds no arithmetic of its own.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -159,7 +160,7 @@ class Answerer:
         confidence = self.head.score(signals) if self.head else signals["span_probability"]
         if not draft.text:
             confidence = 0.0
-        decision = self.policy.decide(confidence, signals)
+        decision = self.policy.decide(confidence if draft.text else math.nan, signals)
         return Answer(
             id=id,
             question=question,

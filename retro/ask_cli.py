@@ -156,14 +156,15 @@ def in_words(answer: Answer) -> str:
         head, near = str(answer.answer), "Evidence:"
     lines = [head, f"confidence {answer.confidence:.2f}"]
     if answer.evidence:
-        lines += ["", near, *(_passage(e) for e in answer.evidence[:SHOWN])]
+        mark = answer.reason is None  # a withheld guess is not pointed at
+        lines += ["", near, *(_passage(e, mark) for e in answer.evidence[:SHOWN])]
     return "\n".join(lines)
 
 
-def _passage(evidence: Evidence) -> str:
-    """Title and the words around the answer, the answer in [brackets]."""
+def _passage(evidence: Evidence, mark: bool) -> str:
+    """Title and the words around the answer, the answer in [brackets]; else the first words."""
     text = evidence.text
-    if evidence.highlighted:
+    if mark and evidence.highlighted:
         start, end = (x - evidence.window_start for x in (evidence.start, evidence.end))
         begin, stop = max(0, start - 120), end + 120
         text = f"{text[begin:start]}[{text[start:end]}]{text[end:stop]}"

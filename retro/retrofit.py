@@ -116,7 +116,9 @@ def save(model: RetroForCausalLM, folder: Path | str) -> None:
     halved = {k: v.detach().to("cpu", torch.bfloat16).contiguous() for k, v in state.items()}
     save_file(halved, partial)
     partial.replace(folder / "model.safetensors")
-    model.config.to_json_file(str(folder / "config.json"))
+    partial = folder / "config.json.partial"
+    model.config.to_json_file(str(partial))
+    partial.replace(folder / "config.json")
 
 
 def load_base(name: str | None, dtype: torch.dtype) -> Any:

@@ -129,6 +129,19 @@ def test_the_threshold_alone_decides(answerer: Answerer) -> None:
             assert answer.answer in (None, answer.candidate)
 
 
+def test_a_draft_without_words_is_declined_at_any_threshold(
+    answerer: Answerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Answerer(answerer.retriever, answerer.drafter, answerer.head, AbstentionPolicy(0.0))
+    draft = made.drafter.draft
+    monkeypatch.setattr(
+        made.drafter, "draft", lambda *given: [replace(d, text="") for d in draft(*given)]
+    )
+    answer = made.answer(ASKED[0])
+    assert (answer.answer, answer.abstained, answer.confidence) == (None, True, 0.0)
+    assert answer.reason is not None
+
+
 def test_signals_are_those_that_are_documented(answerer: Answerer) -> None:
     signals = answerer.answer(ASKED[0]).signals
     assert signals.keys() >= SIGNALS.keys() - {"scope_p"}  # that one wants a larger database

@@ -54,6 +54,7 @@ def test_declining_in_words_says_why(world: tiny.World, capsys: pytest.CaptureFi
     reasons = [f"I can't find this in the database: {reason}." for reason in REASONS.values()]
     assert shown[0] in reasons
     assert "Nearest passages:" in shown
+    assert not any("[" in line for line in shown), "the withheld guess is pointed at"
 
 
 def test_json_is_one_line_with_all_of_the_answer(
