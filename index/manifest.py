@@ -8,6 +8,7 @@ A reader that opened the older version keeps what it mapped; a killed build chan
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, fields
@@ -85,6 +86,12 @@ class Manifest:
         plain = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known}
         files = {name: FileRecord(**record) for name, record in data["files"].items()}
         return cls(**plain | {"files": files})
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the content of all files: another database, another fingerprint."""
+        hashes = json.dumps({name: r.sha256 for name, r in self.files.items()}, sort_keys=True)
+        return hashlib.sha256(hashes.encode()).hexdigest()
 
     def write(self, folder: Path) -> None:
         """Makes this manifest the folder's current one, in one step that cannot be half done."""

@@ -6,18 +6,23 @@ narrow interface; holds no arithmetic of its own.
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import math
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from index.errors import UserError
+from index.weights import file_sha256
+from retro.certificate import FILE, Certificate
 from retro.policy import AbstentionPolicy
 from retro.signals import answer_signals, retrieval_signals
-from retro.types import Answer, Evidence
+from retro.types import Answer, Evidence, Promise
 from retro.uncertainty import ConfidenceHead
 
 if TYPE_CHECKING:
@@ -29,9 +34,15 @@ BATCH = 8
 
 HEAD, POLICY = "head.json", "policy.json"
 
+_LOG = logging.getLogger(__name__)
+
 
 class Answerer:
-    """An open index with a model, its confidence head and its abstention policy."""
+    """An open index with a model, its confidence head and its abstention policy.
+
+    ``checkpoint``: the folder that the model came from. ``certificate``: what is promised of the
+    answers at its own threshold.
+    """
 
     def __init__(
         self,
@@ -39,9 +50,12 @@ class Answerer:
         drafter: Drafter,
         head: ConfidenceHead | None,
         policy: AbstentionPolicy,
+        checkpoint: Path | None = None,
+        certificate: Certificate | None = None,
     ) -> None:
         self.retriever, self.drafter = retriever, drafter
         self.head, self.policy = head, policy
+        self.checkpoint, self.certificate = checkpoint, certificate
 
     @classmethod
     def open(
@@ -55,8 +69,9 @@ class Answerer:
     ) -> Answerer:
         """Opens an index folder and a checkpoint folder (default: the one shipped).
 
-        ``num_samples``: Monte-Carlo dropout samples. Not ``calibrated``: without the checkpoint's
-        confidence head, to fit one; confidence is then the span posterior.
+        The threshold is ``threshold``, else that of the index's certificate, else the
+        checkpoint's. ``num_samples``: Monte-Carlo dropout samples. Not ``calibrated``: without the
+        checkpoint's confidence head, to fit one; confidence is then the span posterior.
 
         Raises:
             UserError: either is missing, damaged or does not fit the other.
@@ -78,9 +93,35 @@ class Answerer:
         prompter = Prompter(tokenizer, model.eos, model.config.chunk_size)
         head = ConfidenceHead.load(folder / HEAD) if calibrated else None
         policy = AbstentionPolicy.load(folder / POLICY) if calibrated else AbstentionPolicy()
+        drafter = Drafter(model, windower, prompter, num_samples)
+        opened = cls(retriever, drafter, head, policy, folder)
+        if calibrated:
+            opened.trust(Certificate.load(index), index)
         if threshold is not None:
-            policy = replace(policy, threshold=threshold)
-        return cls(retriever, Drafter(model, windower, prompter, num_samples), head, policy)
+            opened.policy = replace(policy, threshold=threshold)
+        return opened
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the checkpoint's weights and head: another model, another fingerprint."""
+        assert self.checkpoint is not None
+        files = (self.checkpoint / name for name in ("model.safetensors", HEAD))
+        return hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
+
+    def trust(self, certificate: Certificate | None, index: Path) -> None:
+        """Answers from the certificate's threshold, if it is about this database and model."""
+        if certificate is None:
+            return
+        found = (self.retriever.manifest.fingerprint, self.fingerprint)
+        if certificate.holds_for(*found, self.drafter.num_samples):
+            self.certificate = certificate
+            self.policy = replace(self.policy, threshold=certificate.threshold)
+            return
+        _LOG.warning(
+            "%s is void: the index, the model or --samples changed since; make it again with: "
+            "retro certify",
+            index / FILE,
+        )
 
     def answer(self, question: str, *, k: int = 8, id: str | None = None) -> Answer:
         """One question's answer. Raises UserError if the question is empty."""
@@ -130,10 +171,17 @@ class Answerer:
             drafts = self.drafts(questions, found)
         with _timed(timing, "decide"):
             decided = [
-                self._decide(*row) for row in zip(ids, questions, found, drafts, strict=True)
+                replace(self._decide(*row), promise=self._promise(k))
+                for row in zip(ids, questions, found, drafts, strict=True)
             ]
         shared = {name: value / len(questions) for name, value in timing.items()}
         return [replace(answer, timing_ms=dict(shared)) for answer in decided]
+
+    def _promise(self, k: int) -> Promise | None:
+        made = self.certificate
+        if made is None or (made.k, made.threshold) != (k, self.policy.threshold):
+            return None
+        return Promise(made.risk, made.delta)
 
     def drafts(self, questions: Sequence[str], found: Sequence[Neighbours]) -> list[Draft | None]:
         """Drafts where there is a neighbour, None elsewhere."""

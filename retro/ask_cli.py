@@ -155,6 +155,8 @@ def in_words(answer: Answer) -> str:
     else:
         head, near = str(answer.answer), "Evidence:"
     lines = [head, f"confidence {answer.confidence:.2f}"]
+    if answer.promise is not None:
+        lines[-1] += f"; {answer.promise}"
     if answer.evidence:
         mark = answer.reason is None  # a withheld guess is not pointed at
         lines += ["", near, *(_passage(e, mark) for e in answer.evidence[:SHOWN])]

@@ -16,6 +16,10 @@ DISTRIBUTION = "retro-abstain"
 COMMANDS = {
     "index": ("index.cli", "build, search and describe a token database"),
     "ask": ("retro.ask_cli", "answer questions from a database, or say that it cannot"),
+    "certify": (
+        "retro.certify_cli",
+        "prove, on your questions, how few answers are wrong",
+    ),
     "serve": ("serve.cli", "open the page in which to ask questions"),
     "train": ("retro.train_cli", "train the model and its uncertainty head"),
     "eval": ("eval.cli", "measure answers, abstention and calibration"),

@@ -38,11 +38,25 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Promise:
+    """At most ``risk`` of the answers given are wrong, with probability 1 - ``delta`` over the
+    questions that it was certified with (``retro.certificate``)."""
+
+    risk: float
+    delta: float
+
+    def __str__(self) -> str:
+        share, sure = 100 * self.risk, 100 * (1 - self.delta)
+        return f"at most {share:.3g} % of the answers given are wrong ({sure:.3g} % sure)"
+
+
+@dataclass(frozen=True)
 class Answer:
     """The answer to one question, or the reason why there is none.
 
     ``confidence`` is in 0..1, higher is surer: the probability that ``candidate`` is right and
     supported by the database. ``candidate`` is kept when abstaining; ``answer`` is then None.
+    ``promise``: what is certified of the threshold in force, None if nothing is.
     """
 
     id: str | None
@@ -55,6 +69,7 @@ class Answer:
     evidence: tuple[Evidence, ...] = ()
     signals: dict[str, float] = field(default_factory=dict)
     timing_ms: dict[str, float] = field(default_factory=dict)
+    promise: Promise | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form of the contract, plain types only."""

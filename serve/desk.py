@@ -70,6 +70,8 @@ class Desk:
         """Verdict and passages of the last answer under the slider's threshold."""
         policy = self._policy(percent)
         decided = redecide(answer, policy)
+        if policy is not self.answerer.policy:  # nothing is promised of another threshold
+            decided = replace(decided, promise=None)
         return render.verdict(decided, policy.threshold), render.passages(decided)
 
     def ask_json(self, question: str) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def verdict(answer: Answer, threshold: float) -> str:
     """The answer, or the refusal with its reason; the confidence against ``threshold`` (0..1)."""
     body = _declined(answer, threshold) if answer.abstained else _answered(answer, threshold)
     state = "declined" if answer.abstained else "answered"
-    return f'<section class="ra-card ra-verdict ra-{state}">{body}</section>'
+    return f'<section class="ra-card ra-verdict ra-{state}">{body}{_promise(answer)}</section>'
 
 
 def passages(answer: Answer) -> str:
@@ -131,6 +131,11 @@ def _meter(confidence: float, threshold: float) -> str:
         f'<span class="ra-tick" style="left:{100 * threshold:.1f}%"></span></div>'
         f'<p class="ra-scale"><strong>I am {sure} sure</strong>: {side}, I answer from {bar}.</p>'
     )
+
+
+def _promise(answer: Answer) -> str:
+    promise = answer.promise
+    return f'<p class="ra-scale">Certified: {escape(str(promise))}.</p>' if promise else ""
 
 
 def _percents(confidence: float, threshold: float) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from serve_fakes import ANSWERABLE, BUG, MISTAKE, NEAR_MISS, FakeAnswerer, make_
 
 from index.errors import UserError
 from retro.policy import AbstentionPolicy
+from retro.types import Promise
 from serve import desk
 from serve.desk import Desk, View
 
@@ -78,6 +79,14 @@ def test_a_slider_left_alone_keeps_the_stored_threshold_exactly() -> None:
     assert page.percent == 44
     assert "ra-answered" in page.decide(between, 44)[0]
     assert "ra-declined" in page.decide(between, 45)[0]
+
+
+def test_a_promise_stands_at_the_certified_threshold_alone() -> None:
+    answer = replace(make_answer(ANSWERABLE, 0.9), promise=Promise(0.05, 0.1))
+    page = Desk(FakeAnswerer())
+    said = "at most 5 % of the answers given are wrong (90 % sure)"
+    assert said in page.decide(answer, page.percent)[0]
+    assert said not in page.decide(answer, page.percent - 1)[0]
 
 
 def test_the_reason_comes_from_the_signals() -> None:
