@@ -32,6 +32,8 @@ class EncoderConfig:
     layer_norm_eps: float = 1e-12
     pad_token_id: int = 0
     dropout: float = 0.1
+    dropout_from: int = 0
+    """The first layer with dropout: none is needed below those that Monte-Carlo dropout reruns."""
     conditioning_size: int = 0
     """Width of the decoder activations that every layer attends to; 0 = by text alone."""
 
@@ -142,7 +144,7 @@ class EncoderLayer(nn.Module):
 
     num_dropouts = 2
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: EncoderConfig, dropout: float) -> None:
         super().__init__()
         width, eps = config.hidden_size, config.layer_norm_eps
         self.attention = SelfAttention(config)
@@ -151,7 +153,7 @@ class EncoderLayer(nn.Module):
         self.up = nn.Linear(width, config.intermediate_size)
         self.down = nn.Linear(config.intermediate_size, width)
         self.output_norm = nn.LayerNorm(width, eps=eps)
-        self.dropout = TokenSharedDropout(config.dropout)
+        self.dropout = TokenSharedDropout(dropout)
 
     def forward(
         self,
@@ -195,7 +197,10 @@ class NeighbourEncoder(nn.Module):
         self.positions = nn.Embedding(config.max_position_embeddings, width)
         self.segments = nn.Embedding(config.type_vocab_size, width)
         self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
-        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_hidden_layers))
+        self.layers = nn.ModuleList(
+            EncoderLayer(config, config.dropout if number >= config.dropout_from else 0.0)
+            for number in range(config.num_hidden_layers)
+        )
 
     def embed(self, ids: Tensor, segments: Tensor) -> Tensor:
         """ids, segments [M, S] -> [M, S, D]."""

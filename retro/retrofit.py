@@ -50,11 +50,13 @@ def retrofit(
     """
     folder = resolve(encoder_name)
     encoder = EncoderConfig.from_bert(json.loads((folder / "config.json").read_text()))
+    rerun = changes.get("dropout_layers", RetroConfig().dropout_layers)
+    dropped = {"dropout_from": max(0, encoder.num_hidden_layers - rerun)}
     dtype = dtype or fast_dtype()
     base = load_base(base_name, dtype)
     config = RetroConfig(
         base=_without_path(base.config.to_dict()),
-        encoder=vars(encoder) | changes.pop("encoder", {}),
+        encoder=vars(encoder) | dropped | changes.pop("encoder", {}),
         base_name=base_name,
         base_hash=file_sha256(resolve(base_name) / "model.safetensors"),
         encoder_name=encoder_name,

@@ -141,6 +141,15 @@ def test_suffix_samples_are_repeatable_and_differ_from_each_other() -> None:
             assert not torch.allclose(found[a], found[b])
 
 
+def test_layers_below_those_that_are_sampled_train_without_dropout() -> None:
+    made, (ids, mask, segments) = encoder(dropout=0.3, dropout_from=1).train(), batch()
+    x = made.embed(ids, segments)
+    below = [made.run(x, mask, last=1) for _ in range(2)]
+    above = [made.run(below[0], mask, first=1) for _ in range(2)]
+    assert torch.equal(*below)
+    assert not torch.equal(*above)
+
+
 def test_without_dropout_every_sample_is_the_plain_pass() -> None:
     made, data = encoder(dropout=0.0), batch()
     found = samples(made, data, 2)

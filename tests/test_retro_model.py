@@ -443,6 +443,8 @@ def test_a_fresh_model_has_the_pretrained_weights(
     held = dict(made.base.state_dict())
     assert all(torch.equal(held[name], value.to(dtype)) for name, value in theirs.items())
     assert made.config.cca_layers == [1]
+    config = made.config.encoder_config()
+    assert config.dropout_from == config.num_hidden_layers - made.config.dropout_layers
     vocab = tiny.decoder_tokenizer().get_vocab()
     assert made.with_blank[vocab["b"]] == vocab["\u0120b"]
 
