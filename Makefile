@@ -15,6 +15,8 @@ PIP := $(RUN) -m pip install -qq --disable-pip-version-check
 RETRO := $(RUN) -m retro.cli
 READY := $(VENV)/.ready
 UNFINISHED := .setup-unfinished
+# In a browser where there is a screen; elsewhere the address is printed.
+OPEN := $(if $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname))),--open)
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 
 help:
@@ -52,7 +54,7 @@ weights: setup
 	@$(RETRO) weights
 
 demo: setup weights demo-index
-	@$(RETRO) serve --index demo/index --port $(PORT)
+	@$(RETRO) serve --index demo/index --port $(PORT) $(OPEN)
 
 # Built when missing, when a file of the corpus is newer, or when this version cannot open it.
 demo-index: setup

@@ -35,6 +35,9 @@ BATCH = 32
 SHOWN = 3
 """Passages shown under an answer in words."""
 
+SHOWN_WIDTH = 120
+"""Characters of a passage shown before and behind the answer, up to the next whole word."""
+
 
 @app.command()
 def ask(
@@ -165,11 +168,14 @@ def in_words(answer: Answer) -> str:
 
 def _passage(evidence: Evidence, mark: bool) -> str:
     """Title and the words around the answer, the answer in [brackets]; else the first words."""
-    text = evidence.text
+    text, width = evidence.text, SHOWN_WIDTH
+    start = end = 0
     if mark and evidence.highlighted:
         start, end = (x - evidence.window_start for x in (evidence.start, evidence.end))
-        begin, stop = max(0, start - 120), end + 120
-        text = f"{text[begin:start]}[{text[start:end]}]{text[end:stop]}"
-    else:
-        text = text[:240]
-    return f"  {evidence.title} ({evidence.doc_id}): …{' '.join(text.split())}…"
+        text = f"{text[:start]}[{text[start:end]}]{text[end:]}"
+        end += 2
+    begin = text.rfind(" ", 0, max(0, start - width)) + 1  # whole words
+    stop = text.find(" ", end + width)
+    shown = " ".join(text[begin : None if stop < 0 else stop].split())
+    cut = ["…" if begin or evidence.window_start else "", "…" if stop >= 0 else ""]
+    return f"  {evidence.title} ({evidence.doc_id}): {cut[0]}{shown}{cut[1]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import tiny
 
 from retro import ask_cli, cli
 from retro.answer import Answerer
-from retro.types import REASONS
+from retro.types import REASONS, Evidence
 
 QUESTION = "Who built the first piano?"
 
@@ -46,6 +47,21 @@ def test_an_answer_in_words_with_its_evidence(
     assert shown[3] == "Evidence:"
     assert len(shown) == 4 + ask_cli.SHOWN
     assert f"[{shown[0]}]" in shown[4]
+
+
+def test_a_long_passage_is_cut_between_words_around_the_answer() -> None:
+    words = [f"word{i:03}" for i in range(100)]
+    text = " ".join(words)
+    start = text.index("word050")
+    made = Evidence("d", "T", text, start, start + 7, 0.1, 0.9, highlighted=True)
+    shown = ask_cli._passage(made, mark=True).partition(": ")[2]
+    assert "[word050]" in shown
+    assert shown[0] == shown[-1] == "…"
+    kept = shown.strip("…").replace("[", "").replace("]", "").split()
+    assert kept == words[words.index(kept[0]) : words.index(kept[-1]) + 1]
+    assert 250 < len(shown) < 280
+    plain = ask_cli._passage(replace(made, text="short text"), mark=False)
+    assert plain == "  T (d): short text"
 
 
 def test_declining_in_words_says_why(world: tiny.World, capsys: pytest.CaptureFixture[str]) -> None:
