@@ -7,11 +7,11 @@ and no tokenising there. One compressed ``.npz`` without pickles.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -22,6 +22,7 @@ from retro.examples import Example, WindowTable
 from retro.windows import Window
 
 Array = NDArray[Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,29 +43,15 @@ class Prepared:
 
     def save(self, path: Path) -> None:
         """Writes the file, whole or not at all."""
-        arrays: dict[str, Array] = {}
-        for field in fields(Window):
-            _pack(arrays, field.name, [getattr(w, field.name) for w in self.table.windows])
-        _pack(arrays, "texts", [_bytes(text) for text in self.table.texts])
-        _pack(arrays, "queries", [e.query for e in self.examples])
+        arrays = pack_table(self.table)
+        pack(arrays, "queries", [e.query for e in self.examples])
         if self.retrieved is not None:
-            _pack(arrays, "retrieved", [np.asarray(r, np.int32) for r in self.retrieved])
-        arrays["document_of"] = self.table.document_of
-        arrays["chunk_starts"] = np.asarray([r.start for r in self.table.chunks_of], np.int64)
-        arrays["meta"] = _bytes(json.dumps(self._meta()))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".part")
-        with partial.open("wb") as out:
-            np.savez_compressed(out, allow_pickle=False, **arrays)
-        partial.replace(path)
-
-    def _meta(self) -> dict[str, Any]:
+            pack(arrays, "retrieved", [np.asarray(r, np.int32) for r in self.retrieved])
         rows = [
             [e.id, e.question, e.answers, e.document, list(e.gold.items())] for e in self.examples
         ]
-        documents = [self.table.titles[r.start] if len(r) else "" for r in self.table.chunks_of]
         held, names = sorted(self.held), {"base": self.base, "encoder": self.encoder}
-        return {"examples": rows, "titles": documents, "held": held, **names}
+        write_arrays(path, arrays, {"examples": rows, "held": held, **names})
 
     @classmethod
     def joined(cls, parts: Sequence[Prepared]) -> Prepared:
@@ -95,39 +82,20 @@ class Prepared:
     @classmethod
     def load(cls, path: Path) -> Prepared:
         """Raises UserError when the file is missing or not one of these."""
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return cls._read(arrays)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error}); check --prepared") from error
-        except (KeyError, ValueError, EOFError, BadZipFile) as error:
-            raise UserError(
-                f"{path}: not a prepared training set ({error}); make it with: retro train prepare"
-            ) from error
+        return read_arrays(path, cls._read, "retro train prepare")
 
     @classmethod
-    def _read(cls, arrays: Any) -> Prepared:
-        meta = json.loads(bytes(arrays["meta"]))
-        columns = [_unpack(arrays, field.name) for field in fields(Window)]
-        texts = [bytes(text).decode() for text in _unpack(arrays, "texts")]
-        document_of = arrays["document_of"]
-        starts = [*arrays["chunk_starts"].tolist(), len(texts)]
-        table = WindowTable(
-            windows=[Window(*row) for row in zip(*columns, strict=True)],
-            texts=texts,
-            document_of=document_of,
-            chunks_of=[range(a, b) for a, b in pairwise(starts)],
-            titles=[meta["titles"][row] for row in document_of],
-        )
-        queries = _unpack(arrays, "queries")
+    def _read(cls, arrays: Any, meta: dict[str, Any]) -> Prepared:
+        queries = unpack(arrays, "queries")
         examples = [
             _example(row, query) for row, query in zip(meta["examples"], queries, strict=True)
         ]
         retrieved = None
         if "retrieved_lengths" in arrays:
-            retrieved = [row.tolist() for row in _unpack(arrays, "retrieved")]
+            retrieved = [row.tolist() for row in unpack(arrays, "retrieved")]
         held = frozenset(meta["held"])
-        return cls(table, examples, retrieved, held, meta["base"], meta["encoder"])
+        table, names = unpack_table(arrays), (meta["base"], meta["encoder"])
+        return cls(table, examples, retrieved, held, *names)
 
 
 def _example(row: Sequence[Any], query: Array) -> Example:
@@ -142,13 +110,64 @@ def _moved(example: Example, documents: int, windows: int) -> Example:
     return replace(example, document=example.document + documents, gold=gold)
 
 
-def _pack(arrays: dict[str, Array], name: str, rows: Sequence[Array]) -> None:
+def pack_table(table: WindowTable) -> dict[str, Array]:
+    """A table of windows as arrays."""
+    arrays: dict[str, Array] = {}
+    for field in fields(Window):
+        pack(arrays, field.name, [getattr(w, field.name) for w in table.windows])
+    pack(arrays, "texts", [_bytes(text) for text in table.texts])
+    arrays["document_of"] = table.document_of
+    arrays["chunk_starts"] = np.asarray([r.start for r in table.chunks_of], np.int64)
+    titles = [table.titles[r.start] if len(r) else "" for r in table.chunks_of]
+    arrays["titles"] = _bytes(json.dumps(titles))
+    return arrays
+
+
+def unpack_table(arrays: Any) -> WindowTable:
+    """The table that ``pack_table`` packed."""
+    columns = [unpack(arrays, field.name) for field in fields(Window)]
+    texts = [bytes(text).decode() for text in unpack(arrays, "texts")]
+    titles, document_of = json.loads(bytes(arrays["titles"])), arrays["document_of"]
+    starts = [*arrays["chunk_starts"].tolist(), len(texts)]
+    return WindowTable(
+        windows=[Window(*row) for row in zip(*columns, strict=True)],
+        texts=texts,
+        document_of=document_of,
+        chunks_of=[range(a, b) for a, b in pairwise(starts)],
+        titles=[titles[row] for row in document_of],
+    )
+
+
+def write_arrays(path: Path, arrays: dict[str, Array], meta: dict[str, Any]) -> None:
+    """One compressed ``.npz`` of arrays and plain data, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    with partial.open("wb") as out:
+        np.savez_compressed(out, allow_pickle=False, **arrays, meta=_bytes(json.dumps(meta)))
+    partial.replace(path)
+
+
+def read_arrays(path: Path, read: Callable[[Any, dict[str, Any]], T], command: str) -> T:
+    """What ``read`` makes of such a file. Raises UserError when it is missing or another one."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return read(arrays, json.loads(bytes(arrays["meta"])))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error}); check --prepared") from error
+    except (KeyError, ValueError, EOFError, BadZipFile) as error:
+        raise UserError(
+            f"{path}: not a prepared training set ({error}); make it with: {command}"
+        ) from error
+
+
+def pack(arrays: dict[str, Array], name: str, rows: Sequence[Array]) -> None:
     """Arrays of unlike length as one, and their lengths."""
     arrays[name] = np.concatenate(rows) if rows else np.zeros(0, np.int32)
     arrays[f"{name}_lengths"] = np.asarray([len(row) for row in rows], np.int64)
 
 
-def _unpack(arrays: Any, name: str) -> list[Array]:
+def unpack(arrays: Any, name: str) -> list[Array]:
+    """The rows that ``pack`` packed."""
     lengths = arrays[f"{name}_lengths"]
     return np.split(arrays[name], np.cumsum(lengths)[:-1]) if len(lengths) else []
 

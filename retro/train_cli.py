@@ -71,7 +71,16 @@ def qa(
     from retro.train_setup import run_qa
 
     warmup = min(100, steps // 10 + 1)
-    config = TrainConfig(stage, steps, batch_size, k, removed, lr, warmup, seed)
+    config = TrainConfig(
+        stage=stage,
+        steps=steps,
+        batch_size=batch_size,
+        num_neighbours=k,
+        removed=removed,
+        lr=lr,
+        warmup=warmup,
+        seed=seed,
+    )
     data = Prepared.joined([Prepared.load(path) for path in prepared])
     run_qa(config, data, out, start, threads)
 

@@ -8,24 +8,20 @@ knows nothing of search or of the command line.
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from retro.examples import Example, Sampler, WindowTable
+from retro.loop import Evaluate, Recipe, run
 from retro.model import RetroForCausalLM
-from retro.optim import MasterAdamW, schedule
 from retro.prompts import Prompter
 from retro.reader import posterior, row_loss, span_loss
-from retro.retrofit import FROZEN, save, trained_parameters
 from retro.text import exact_match, f1
 from retro.windows import Rows, Windower
 
@@ -37,18 +33,12 @@ POOL = 40
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Recipe):
     """One stage's recipe. ``removed``: share of questions whose gold window is taken away."""
 
     stage: str = "reader"
-    steps: int = 2000
-    batch_size: int = 16
     num_neighbours: int = 2
     removed: float = 0.12
-    lr: float = 2e-4
-    warmup: int = 100
-    seed: int = 1
-    checkpoint_minutes: float = 5.0
 
 
 @dataclass
@@ -140,54 +130,22 @@ def train(
     reading: Reading,
     config: TrainConfig,
     out: Path,
-    evaluate: Callable[[], dict[str, float]] | None = None,
+    evaluate: Evaluate | None = None,
     log: Callable[[str], None] = print,
 ) -> None:
     """Runs one stage, with checkpoints; started again on the same folder, it goes on where its
     last checkpoint stood, with the same batches."""
-    modules = stage_modules(reading.model, config.stage)
-    optimiser = MasterAdamW(trained_parameters(*modules), config.lr)
-    begin = _resume(reading.model, optimiser, config, out)
-    for module in modules:
-        module.train()
-    compute, losses = LOSSES[config.stage], [0.0]
-    clock = saved = time.monotonic()
-    for step, batch in enumerate(batches(reading, config, begin), begin):
-        if step >= config.steps:
-            break
-        torch.manual_seed(config.seed * 1_000_003 + step)  # dropout as if never stopped
-        loss = compute(reading, batch)
-        loss.backward()
-        norm = optimiser.step(schedule(step, config.steps, config.warmup))
-        losses = [*losses[-99:], loss.item()]
-        if (step + 1) % 20 == 0:
-            rate = (step + 1 - begin) * config.batch_size / (time.monotonic() - clock)
-            log(
-                f"step {step + 1}/{config.steps}  loss {np.mean(losses):.3f}  "
-                f"norm {norm:.2f}  {rate:.1f} questions/s"
-            )
-        if time.monotonic() - saved > 60 * config.checkpoint_minutes:
-            _checkpoint(reading.model, optimiser, config, step + 1, out)
-            _report(reading.model, modules, evaluate, step + 1, log)
-            saved = time.monotonic()
-    _checkpoint(reading.model, optimiser, config, config.steps, out)
-    _report(reading.model, modules, evaluate, config.steps, log)
-    reading.model.eval()
-
-
-def _report(
-    model: RetroForCausalLM,
-    modules: Sequence[torch.nn.Module],
-    evaluate: Callable[[], dict[str, float]] | None,
-    step: int,
-    log: Callable[[str], None],
-) -> None:
-    if evaluate is None:
-        return
-    model.eval()
-    log(f"step {step}  " + "  ".join(f"{k} {v:.3f}" for k, v in evaluate().items()))
-    for module in modules:
-        module.train()
+    compute = LOSSES[config.stage]
+    run(
+        reading.model,
+        stage_modules(reading.model, config.stage),
+        lambda begin: batches(reading, config, begin),
+        lambda batch: compute(reading, batch),
+        config,
+        out,
+        evaluate,
+        log,
+    )
 
 
 def batches(reading: Reading, config: TrainConfig, begin: int = 0) -> Iterator[Batch]:
@@ -221,35 +179,6 @@ def _teaches(reading: Reading, config: TrainConfig, number: int, chunks: Sequenc
 def _length(reading: Reading, number: int, chunks: Sequence[int]) -> int:
     longest = max(len(reading.table.windows[c].encoder_ids) for c in chunks)
     return longest + len(reading.examples[number].query)
-
-
-def _checkpoint(
-    model: RetroForCausalLM, optimiser: MasterAdamW, config: TrainConfig, step: int, out: Path
-) -> None:
-    """Model, optimiser and step; ``step.json`` is written last and names what is whole."""
-    save(model, out)
-    partial = out / "optimiser.safetensors.partial"
-    save_file({k: v.contiguous() for k, v in optimiser.state().items()}, partial)
-    partial.replace(out / "optimiser.safetensors")
-    progress = {"step": step, "recipe": asdict(config)}
-    (out / "step.json.partial").write_text(json.dumps(progress, indent=1))
-    (out / "step.json.partial").replace(out / "step.json")
-
-
-def _resume(model: RetroForCausalLM, optimiser: MasterAdamW, config: TrainConfig, out: Path) -> int:
-    """The step to go on from: that of the folder's checkpoint of the same stage and data order."""
-    if not (out / "step.json").is_file():
-        return 0
-    progress = json.loads((out / "step.json").read_text())
-    same = ("stage", "batch_size", "num_neighbours", "removed", "seed")
-    if any(progress["recipe"][name] != getattr(config, name) for name in same):
-        return 0
-    state = load_file(out / "model.safetensors")
-    model.load_state_dict(
-        {k: v for k, v in state.items() if not k.startswith(FROZEN)}, strict=False
-    )
-    optimiser.load(load_file(out / "optimiser.safetensors"))
-    return int(progress["step"])
 
 
 @torch.no_grad()

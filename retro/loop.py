@@ -1,0 +1,128 @@
+"""The training loop of every stage: steps, checkpoints, resuming; knows no data and no loss.
+
+A run is a function of its recipe and its batches: stopped anywhere and started again on the same
+folder, it ends with the same weights.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from retro.model import RetroForCausalLM
+from retro.optim import MasterAdamW, schedule
+from retro.retrofit import FROZEN, save, trained_parameters
+
+CHANGEABLE = ("steps", "lr", "warmup", "checkpoint_minutes")
+"""Fields of a recipe that may differ when a run goes on: they do not change the batches."""
+
+Batch = TypeVar("Batch")
+Evaluate = Callable[[], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What every stage has. ``batch_size``: examples an update; ``lr``: the highest rate."""
+
+    steps: int = 2000
+    batch_size: int = 16
+    lr: float = 2e-4
+    warmup: int = 100
+    seed: int = 1
+    checkpoint_minutes: float = 5.0
+
+
+def run(
+    model: RetroForCausalLM,
+    modules: Sequence[nn.Module],
+    batches: Callable[[int], Iterator[Batch]],
+    loss: Callable[[Batch], Tensor],
+    recipe: Recipe,
+    out: Path,
+    evaluate: Evaluate | None = None,
+    log: Callable[[str], None] = print,
+) -> None:
+    """Trains ``modules`` of ``model`` and leaves checkpoints in ``out``.
+
+    ``batches(n)`` gives the batches from number n on, the same ones each time it is called.
+    """
+    optimiser = MasterAdamW(trained_parameters(*modules), recipe.lr)
+    begin = _resume(model, optimiser, recipe, out)
+    for module in modules:
+        module.train()
+    losses = [0.0]
+    clock = saved = time.monotonic()
+    for step, batch in enumerate(batches(begin), begin):
+        if step >= recipe.steps:
+            break
+        torch.manual_seed(recipe.seed * 1_000_003 + step)  # dropout as if never stopped
+        value = loss(batch)
+        value.backward()
+        norm = optimiser.step(schedule(step, recipe.steps, recipe.warmup))
+        losses = [*losses[-99:], value.item()]
+        if (step + 1) % 20 == 0:
+            rate = (step + 1 - begin) * recipe.batch_size / (time.monotonic() - clock)
+            log(
+                f"step {step + 1}/{recipe.steps}  loss {np.mean(losses):.3f}  "
+                f"norm {norm:.2f}  {rate:.1f} examples/s"
+            )
+        if time.monotonic() - saved > 60 * recipe.checkpoint_minutes:
+            _checkpoint(model, optimiser, recipe, step + 1, out)
+            _report(model, modules, evaluate, step + 1, log)
+            saved = time.monotonic()
+    _checkpoint(model, optimiser, recipe, recipe.steps, out)
+    _report(model, modules, evaluate, recipe.steps, log)
+    model.eval()
+
+
+def _report(
+    model: RetroForCausalLM,
+    modules: Sequence[nn.Module],
+    evaluate: Evaluate | None,
+    step: int,
+    log: Callable[[str], None],
+) -> None:
+    if evaluate is None:
+        return
+    model.eval()
+    log(f"step {step}  " + "  ".join(f"{k} {v:.3f}" for k, v in evaluate().items()))
+    for module in modules:
+        module.train()
+
+
+def _checkpoint(
+    model: RetroForCausalLM, optimiser: MasterAdamW, recipe: Recipe, step: int, out: Path
+) -> None:
+    """Model, optimiser and step; ``step.json`` is written last and names what is whole."""
+    save(model, out)
+    partial = out / "optimiser.safetensors.partial"
+    save_file({k: v.contiguous() for k, v in optimiser.state().items()}, partial)
+    partial.replace(out / "optimiser.safetensors")
+    progress = {"step": step, "recipe": asdict(recipe)}
+    (out / "step.json.partial").write_text(json.dumps(progress, indent=1))
+    (out / "step.json.partial").replace(out / "step.json")
+
+
+def _resume(model: RetroForCausalLM, optimiser: MasterAdamW, recipe: Recipe, out: Path) -> int:
+    """The step to go on from: that of the folder's checkpoint of a run with the same batches."""
+    if not (out / "step.json").is_file():
+        return 0
+    progress = json.loads((out / "step.json").read_text())
+    fixed = {k: v for k, v in asdict(recipe).items() if k not in CHANGEABLE}
+    if any(progress["recipe"].get(name) != value for name, value in fixed.items()):
+        return 0
+    state = load_file(out / "model.safetensors")
+    model.load_state_dict(
+        {k: v for k, v in state.items() if not k.startswith(FROZEN)}, strict=False
+    )
+    optimiser.load(load_file(out / "optimiser.safetensors"))
+    return int(progress["step"])
