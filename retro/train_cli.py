@@ -1,4 +1,4 @@
-"""``retro train …``: reading, answering and the confidence head; knows options, loads work late."""
+"""``retro train …``: reading, answering, text, the confidence head; knows options, loads late."""
 
 from __future__ import annotations
 
@@ -83,6 +83,55 @@ def qa(
     )
     data = Prepared.joined([Prepared.load(path) for path in prepared])
     run_qa(config, data, out, start, threads)
+
+
+@app.command("prepare-text")
+def prepare_text(
+    index: Index,
+    out: Annotated[Path, typer.Option(help="The file to write (.npz).")],
+    chunks: Annotated[int, typer.Option(min=2, help="Chunks of a sequence.")] = 4,
+    k: Annotated[int, typer.Option("-k", min=1, help="Neighbours a chunk.")] = 2,
+    limit: Annotated[int | None, typer.Option(min=1, help="Sequences to keep.")] = None,
+    seed: Annotated[int, typer.Option(help="Which sequences, and which documents to hold.")] = 11,
+) -> None:
+    """Cut an index's documents into sequences and find every chunk's neighbours elsewhere."""
+    from retro.train_setup import prepare_sequences
+
+    prepare_sequences(index, out, num_chunks=chunks, num_neighbours=k, limit=limit, seed=seed)
+
+
+@app.command()
+def lm(
+    prepared: Annotated[Path, typer.Option(help="What `retro train prepare-text` wrote.")],
+    out: Out,
+    start: Start = None,
+    steps: Annotated[int, typer.Option(min=1, help="Updates.")] = 2000,
+    batch_size: Annotated[int, typer.Option(min=1, help="Sequences an update.")] = 8,
+    noise: Annotated[
+        float, typer.Option(min=0, max=1, help="Chance that a neighbour is a random one.")
+    ] = 0.1,
+    encoder: Annotated[
+        bool, typer.Option("--encoder/--no-encoder", help="Whether the encoder learns too.")
+    ] = False,
+    lr: Annotated[float, typer.Option(min=0, help="Highest learning rate.")] = 1e-3,
+    seed: Annotated[int, typer.Option(help="Order, noise and dropout.")] = 11,
+    threads: Threads = None,
+) -> None:
+    """Train to continue text with neighbours; reports bits per byte: retrieval off, on, random."""
+    from retro.text_data import TextSet
+    from retro.train_lm import TextRecipe
+    from retro.train_setup import run_text
+
+    recipe = TextRecipe(
+        steps=steps,
+        batch_size=batch_size,
+        lr=lr,
+        warmup=min(100, steps // 10 + 1),
+        seed=seed,
+        noise=noise,
+        encoder=encoder,
+    )
+    run_text(recipe, TextSet.load(prepared), out, start, threads)
 
 
 @app.command()

@@ -18,6 +18,8 @@ from retro.model import RetroForCausalLM
 from retro.prepared import Prepared
 from retro.prompts import Prompter
 from retro.retrofit import FROZEN, retrofit
+from retro.text_data import TextSet, prepare_text
+from retro.train_lm import RETRIEVALS, Text, TextRecipe, bits_per_byte, train_text
 from retro.train_qa import LOSSES, Reading, TrainConfig, reading_quality, train
 from retro.windows import Windower
 
@@ -123,6 +125,64 @@ def run_qa(
     train(reading, config, out, quality_on(reading, checked), log=_log)
 
 
+NUM_MEASURED = 64
+"""Held-out sequences on which a run on text reports bits per byte."""
+
+
+def prepare_sequences(
+    index: Path,
+    out: Path,
+    *,
+    num_chunks: int,
+    num_neighbours: int,
+    limit: int | None,
+    seed: int,
+    base: str = "smollm2-135m",
+    encoder: str = "minilm",
+) -> TextSet:
+    """Everything ``run_text`` needs, in one file. Raises UserError: there is no text to model."""
+    from index.retriever import Retriever
+
+    retriever = Retriever.open(index)
+    data = prepare_text(
+        retriever,
+        Windower(load_tokenizer(encoder), load_tokenizer(base)),
+        num_chunks=num_chunks,
+        num_neighbours=num_neighbours,
+        limit=limit,
+        seed=seed,
+        names=(base, encoder),
+    )
+    data.save(out)
+    print(f"{out}: {len(data):,} sequences, {int(data.held.sum()):,} of them held out", flush=True)
+    return data
+
+
+def run_text(
+    recipe: TextRecipe, data: TextSet, out: Path, start: Path | None, threads: int | None = None
+) -> None:
+    """Trains on text and writes the checkpoint to ``out``; reports bits per byte on held-out
+    documents with retrieval off, on and random.
+
+    Raises:
+        UserError: every document is held out, or ``start`` is no checkpoint.
+    """
+    if data.held.all():
+        raise UserError("all sequences are held out: prepare more text")
+    if threads:
+        torch.set_num_threads(threads)
+    torch.manual_seed(recipe.seed)
+    windower = Windower(load_tokenizer(data.encoder), load_tokenizer(data.base))
+    text = Text(start_from(start, data), data, windower)
+    held = [int(n) for n in np.flatnonzero(data.held)[:NUM_MEASURED]]
+    print(f"{int((~data.held).sum()):,} sequences to learn from, {len(held)} to check", flush=True)
+
+    def measure() -> dict[str, float]:
+        return {f"bpb {how}": bits_per_byte(text, held, how) for how in RETRIEVALS}
+
+    train_text(text, recipe, out, measure if held else None, log=_log)
+
+
 def quality_on(
     reading: Reading, checked: Sequence[Example]
 ) -> Callable[[], dict[str, float]] | None:
@@ -157,7 +217,7 @@ def search_all(retriever: Retriever, examples: Sequence[Example]) -> list[list[i
     return out
 
 
-def start_from(folder: Path | None, prepared: Prepared) -> RetroForCausalLM:
+def start_from(folder: Path | None, prepared: Prepared | TextSet) -> RetroForCausalLM:
     """A fresh model, with the trained weights of a checkpoint folder if one is given."""
     model = retrofit(prepared.base, prepared.encoder)
     if torch.cuda.is_available():

@@ -1,0 +1,159 @@
+"""Text to model, as sequences of chunks whose neighbours were found beforehand.
+
+Neighbours of a chunk never come from its own document (RETRO, section 2.2: leakage): search takes
+the best of all the others. One compressed ``.npz`` without pickles.
+
+Axes: S sequences, L chunks of a sequence, m tokens of a chunk, k neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from index.errors import UserError
+from retro.examples import WindowTable
+from retro.prepared import pack, pack_table, read_arrays, unpack, unpack_table, write_arrays
+from retro.windows import Bools, Ints, Windower
+
+if TYPE_CHECKING:
+    from index.retriever import Retriever
+    from index.store import TokenStore
+
+NOTHING = -1
+"""No token, no neighbour."""
+
+HELD_SHARE = 0.02
+"""Documents kept out of training, to measure on."""
+
+
+@dataclass(frozen=True)
+class TextSet:
+    """Sequences over the windows of one database.
+
+    ``tokens`` int32 [S, L * m], padded behind by ``NOTHING``; ``neighbours`` int32 [S, L, k]:
+    window numbers, best first, or ``NOTHING``; ``queries``: encoder tokens of every chunk, S * L;
+    ``num_bytes`` [S]: UTF-8 length of each sequence's text; ``held`` [S]: not to be trained on.
+    """
+
+    table: WindowTable
+    tokens: Ints
+    neighbours: Ints
+    queries: list[Ints]
+    num_bytes: Ints
+    held: Bools
+    base: str
+    encoder: str
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def save(self, path: Path) -> None:
+        """Writes the file, whole or not at all."""
+        arrays = pack_table(self.table)
+        pack(arrays, "queries", self.queries)
+        plain = {n: getattr(self, n) for n in ("tokens", "neighbours", "num_bytes", "held")}
+        names = {"base": self.base, "encoder": self.encoder}
+        write_arrays(path, arrays | {f"text_{n}": v for n, v in plain.items()}, names)
+
+    @classmethod
+    def load(cls, path: Path) -> TextSet:
+        """Raises UserError when the file is missing or not one of these."""
+        return read_arrays(path, cls._read, "retro train prepare-text")
+
+    @classmethod
+    def _read(cls, arrays: Any, names: dict[str, Any]) -> TextSet:
+        plain = {n: arrays[f"text_{n}"] for n in ("tokens", "neighbours", "num_bytes", "held")}
+        return cls(table=unpack_table(arrays), queries=unpack(arrays, "queries"), **plain, **names)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A sequence: its chunks, all of one document."""
+
+    chunks: range
+    document: int
+
+
+def prepare_text(
+    retriever: Retriever,
+    windower: Windower,
+    *,
+    num_chunks: int,
+    num_neighbours: int,
+    limit: int | None,
+    seed: int,
+    names: tuple[str, str],
+) -> TextSet:
+    """Sequences of the database's own documents, each chunk with its neighbours.
+
+    ``limit``: sequences to keep, drawn evenly. ``names``: of the base decoder and the encoder.
+
+    Raises:
+        UserError: no document is longer than one chunk.
+    """
+    store = retriever.store
+    cuts = _cut(store, num_chunks)
+    if not cuts:
+        raise UserError("no document is longer than one chunk: there is no text to model")
+    rng = np.random.default_rng(seed)
+    held = set(_held(store.num_documents, rng))
+    cuts = [cuts[i] for i in sorted(rng.permutation(len(cuts))[:limit])]
+    size = retriever.manifest.chunk_size
+    tokens = np.full((len(cuts), num_chunks * size), NOTHING, np.int32)
+    neighbours = np.full((len(cuts), num_chunks, num_neighbours), NOTHING, np.int32)
+    queries: list[Ints] = []
+    num_bytes = np.zeros(len(cuts), np.int32)
+    for row, cut in enumerate(cuts):
+        written = np.concatenate([store.tokens(c) for c in cut.chunks])
+        tokens[row, : len(written)] = written
+        texts = [_text(store, c) for c in cut.chunks]
+        num_bytes[row] = len(_text(store, cut.chunks[0], cut.chunks[-1]).encode())
+        own = [store.document(cut.document).id]
+        found = retriever.search_batch(texts, num_neighbours, [own] * len(texts))
+        for u, one in enumerate(found):
+            neighbours[row, u, : len(one)] = one.chunk_ids
+        queries += [windower.question(text) for text in texts]
+        queries += [np.zeros(0, np.int32)] * (num_chunks - len(texts))
+        if row % 100 == 99:
+            print(f"\rsearched {row + 1:,}/{len(cuts):,} sequences", end="", flush=True)
+    print()
+    documents = [store.document(i) for i in range(store.num_documents)]
+    return TextSet(
+        table=WindowTable.build(documents, windower, size),
+        tokens=tokens,
+        neighbours=neighbours,
+        queries=queries,
+        num_bytes=num_bytes,
+        held=np.asarray([cut.document in held for cut in cuts]),
+        base=names[0],
+        encoder=names[1],
+    )
+
+
+def _cut(store: TokenStore, num_chunks: int) -> list[_Cut]:
+    """Every document in sequences of ``num_chunks``; a rest of one chunk has nobody to hear."""
+    cuts = []
+    for document in range(store.num_documents):
+        chunks = store.chunks_of(document)
+        for first in range(chunks.start, chunks.stop, num_chunks):
+            part = range(first, min(first + num_chunks, chunks.stop))
+            if len(part) > 1:
+                cuts.append(_Cut(part, document))
+    return cuts
+
+
+def _held(num_documents: int, rng: np.random.Generator) -> Sequence[int]:
+    count = max(1, round(HELD_SHARE * num_documents))
+    return [int(i) for i in rng.permutation(num_documents)[:count]]
+
+
+def _text(store: TokenStore, first: int, last: int | None = None) -> str:
+    """The document's own text from chunk ``first`` to ``last``."""
+    row, start, _ = store.chunk_span(first)
+    _, _, end = store.chunk_span(first if last is None else last)
+    return store.document(row).text[start:end]
