@@ -101,8 +101,8 @@ def prepare_text(
     if not cuts:
         raise UserError("no document is longer than one chunk: there is no text to model")
     rng = np.random.default_rng(seed)
-    held = set(_held(store.num_documents, rng))
     cuts = [cuts[i] for i in sorted(rng.permutation(len(cuts))[:limit])]
+    held = _held(sorted({cut.document for cut in cuts}), rng)
     size = retriever.manifest.chunk_size
     tokens = np.full((len(cuts), num_chunks * size), NOTHING, np.int32)
     neighbours = np.full((len(cuts), num_chunks, num_neighbours), NOTHING, np.int32)
@@ -147,9 +147,9 @@ def _cut(store: TokenStore, num_chunks: int) -> list[_Cut]:
     return cuts
 
 
-def _held(num_documents: int, rng: np.random.Generator) -> Sequence[int]:
-    count = max(1, round(HELD_SHARE * num_documents))
-    return [int(i) for i in rng.permutation(num_documents)[:count]]
+def _held(documents: Sequence[int], rng: np.random.Generator) -> set[int]:
+    count = max(1, round(HELD_SHARE * len(documents)))
+    return {documents[i] for i in rng.permutation(len(documents))[:count]}
 
 
 def _text(store: TokenStore, first: int, last: int | None = None) -> str:

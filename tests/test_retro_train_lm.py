@@ -109,8 +109,9 @@ def test_no_neighbour_comes_from_its_own_document(retriever: Retriever) -> None:
     assert seen > len(data)
 
 
-def test_whole_documents_are_held_out(retriever: Retriever) -> None:
-    data = sequences(retriever)
+@pytest.mark.parametrize("limit", [None, 4])
+def test_whole_documents_are_held_out(retriever: Retriever, limit: int | None) -> None:
+    data = sequences(retriever, limit)
     assert 0 < data.held.sum() < len(data)
 
 
