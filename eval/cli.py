@@ -114,6 +114,37 @@ def demo(
     _finish(report, out, data, answerer, num_asked=len(questions), k=k)
 
 
+@app.command()
+def lm(
+    data: Annotated[Path, typer.Option("--data", help="What `retro train prepare-text` wrote.")],
+    out: Out,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Measure only so many sequences.")
+    ] = None,
+    seed: Seed = 0,
+    checkpoint: Checkpoint = None,
+    resamples: Resamples = 500,
+) -> None:
+    """Bits per byte of held-out text: retrieval off, on, and with random neighbours."""
+    from eval.lm import run
+    from eval.report import make_folder, origin
+    from index.weights import load_tokenizer
+    from retro.retrofit import DEFAULT_CHECKPOINT, load
+    from retro.text_data import TextSet
+    from retro.train_lm import Text
+    from retro.windows import Windower
+
+    text_set = TextSet.load(data)
+    make_folder(out)
+    windower = Windower(load_tokenizer(text_set.encoder), load_tokenizer(text_set.base))
+    text = Text(load(checkpoint or DEFAULT_CHECKPOINT), text_set, windower)
+    report = run(text, limit, seed=seed, num_resamples=resamples)
+    source = origin(data, None, seed=seed, checkpoint=checkpoint or "shipped")
+    report.save(out, source)
+    typer.echo(report.markdown(source))
+    typer.echo(f"written: {out}/report.json, report.md")
+
+
 def _prepare(
     index: Path,
     data: Path,

@@ -73,15 +73,17 @@ def watched(items: Iterable[T], total: int, label: str) -> Iterator[T]:
     yield from tqdm(items, total=total, desc=label, unit="answer", mininterval=pause)
 
 
-def origin(data: Path, manifest: Manifest, **more: Any) -> dict[str, Any]:
-    """Where figures come from: command, date, commit, question set, index manifest, settings."""
+def origin(data: Path, manifest: Manifest | None, **more: Any) -> dict[str, Any]:
+    """Where figures come from: command, date, commit, data, settings, and the index if any."""
+    parts = {} if manifest is None else asdict(manifest)
+    index = {name: part for name, part in parts.items() if name != "probe"}
     return {
         "command": shlex.join(["retro", *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "data": str(data),
         **more,
-        "index": {name: part for name, part in asdict(manifest).items() if name != "probe"},
+        **({"index": index} if index else {}),
     }
 
 

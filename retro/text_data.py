@@ -37,7 +37,7 @@ class TextSet:
 
     ``tokens`` int32 [S, L * m], padded behind by ``NOTHING``; ``neighbours`` int32 [S, L, k]:
     window numbers, best first, or ``NOTHING``; ``queries``: encoder tokens of every chunk, S * L;
-    ``num_bytes`` [S]: UTF-8 length of each sequence's text; ``held`` [S]: not to be trained on.
+    ``num_bytes`` [S, L]: UTF-8 length of each chunk's text; ``held`` [S]: not to be trained on.
     """
 
     table: WindowTable
@@ -107,12 +107,12 @@ def prepare_text(
     tokens = np.full((len(cuts), num_chunks * size), NOTHING, np.int32)
     neighbours = np.full((len(cuts), num_chunks, num_neighbours), NOTHING, np.int32)
     queries: list[Ints] = []
-    num_bytes = np.zeros(len(cuts), np.int32)
+    num_bytes = np.zeros((len(cuts), num_chunks), np.int32)
     for row, cut in enumerate(cuts):
         written = np.concatenate([store.tokens(c) for c in cut.chunks])
         tokens[row, : len(written)] = written
         texts = [_text(store, c) for c in cut.chunks]
-        num_bytes[row] = len(_text(store, cut.chunks[0], cut.chunks[-1]).encode())
+        num_bytes[row, : len(texts)] = [len(text.encode()) for text in texts]
         own = [store.document(cut.document).id]
         found = retriever.search_batch(texts, num_neighbours, [own] * len(texts))
         for u, one in enumerate(found):
@@ -152,8 +152,7 @@ def _held(documents: Sequence[int], rng: np.random.Generator) -> set[int]:
     return {documents[i] for i in rng.permutation(len(documents))[:count]}
 
 
-def _text(store: TokenStore, first: int, last: int | None = None) -> str:
-    """The document's own text from chunk ``first`` to ``last``."""
-    row, start, _ = store.chunk_span(first)
-    _, _, end = store.chunk_span(first if last is None else last)
+def _text(store: TokenStore, chunk: int) -> str:
+    """The chunk in its document's own words."""
+    row, start, end = store.chunk_span(chunk)
     return store.document(row).text[start:end]

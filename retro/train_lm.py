@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from retro.loop import Recipe, run
@@ -59,10 +60,9 @@ class Text:
         place = rows.place.view(len(numbers), count, -1)
         return replace(rows, place=place).to(self.model.device)
 
-    def loss(self, numbers: Sequence[int], neighbours: Ints | None) -> tuple[Tensor, int]:
-        """Sum of -log P of every token but each sequence's first, in nats, and their number.
-
-        Without ``neighbours`` retrieval is off.
+    def nats(self, numbers: Sequence[int], neighbours: Ints | None) -> tuple[Tensor, Tensor]:
+        """-log P of every token but each sequence's first in nats, [B, n - 1], zero at padding,
+        and which are tokens, [B, n - 1]. Without ``neighbours`` retrieval is off.
         """
         tokens = torch.from_numpy(self.data.tokens[list(numbers)]).long()
         real = tokens >= 0
@@ -75,10 +75,10 @@ class Text:
         mask = real.long().to(self.model.device)
         logits = self.model(ids, attention_mask=mask, neighbours=context, use_cache=False).logits
         wanted = torch.where(real, tokens, -100)[:, 1:].to(self.model.device)
-        total = nn.functional.cross_entropy(
-            logits[:, :-1].float().flatten(0, 1), wanted.flatten(), reduction="sum"
+        nats = nn.functional.cross_entropy(
+            logits[:, :-1].float().flatten(0, 1), wanted.flatten(), reduction="none"
         )
-        return total, int((wanted >= 0).sum())
+        return nats.view(wanted.shape), wanted >= 0
 
     def noisy(self, neighbours: Ints, share: float, rng: np.random.Generator) -> Ints:
         """``neighbours`` with about a ``share`` of them replaced by windows drawn at random."""
@@ -106,10 +106,9 @@ def train_text(
     def loss(batch: tuple[int, list[int]]) -> Tensor:
         step, numbers = batch
         rng = np.random.default_rng((recipe.seed, 1, step))
-        total, count = text.loss(
-            numbers, text.noisy(text.data.neighbours[numbers], recipe.noise, rng)
-        )
-        return total / max(1, count)
+        noisy = text.noisy(text.data.neighbours[numbers], recipe.noise, rng)
+        nats, real = text.nats(numbers, noisy)
+        return nats.sum() / real.sum().clamp(min=1)
 
     run(
         model,
@@ -134,20 +133,26 @@ def _batches(text: Text, recipe: TextRecipe, begin: int) -> Iterator[tuple[int, 
 
 
 @torch.no_grad()
-def bits_per_byte(
+def chunk_bits(
     text: Text, numbers: Sequence[int], retrieval: Retrieval, *, batch_size: int = 4
-) -> float:
-    """-log2 P per UTF-8 byte of the sequences' text, with neighbours, without, or with random ones.
-
-    A sequence's first token is not predicted, and its bytes are counted all the same.
-    """
-    rng, nats, size = np.random.default_rng(0), 0.0, 0
+) -> NDArray[np.float64]:
+    """-log2 P of each chunk of the sequences, [len(numbers), L]; their first tokens, which nothing
+    precedes, count for nothing. Neighbours are the stored ones, none, or random windows."""
+    rng = np.random.default_rng(0)
+    size = text.model.config.chunk_size
+    out = []
     for start in range(0, len(numbers), batch_size):
         part = list(numbers[start : start + batch_size])
         found: Ints | None = None if retrieval == "off" else text.data.neighbours[part]
         if retrieval == "random" and found is not None:
             found = text.noisy(found, 1.0, rng)
-        total, _ = text.loss(part, found)
-        nats += float(total)
-        size += int(text.data.num_bytes[part].sum())
-    return nats / math.log(2) / max(1, size)
+        nats, _ = text.nats(part, found)
+        padded = nn.functional.pad(nats, (1, 0)).double()
+        out.append(padded.unflatten(1, (-1, size)).sum(-1).cpu().numpy() / math.log(2))
+    return np.concatenate(out)
+
+
+def bits_per_byte(text: Text, numbers: Sequence[int], retrieval: Retrieval) -> float:
+    """Bits of all chunks over the UTF-8 bytes of their text (RETRO, section 2.6)."""
+    bits = chunk_bits(text, numbers, retrieval).sum()
+    return float(bits / max(1, text.data.num_bytes[list(numbers)].sum()))
