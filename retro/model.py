@@ -119,7 +119,7 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         nn.init.zeros_(self.gate.weight)
         nn.init.ones_(self.gate.bias)
         self.with_blank: Tensor
-        self.register_buffer("with_blank", torch.arange(inner.vocab_size), persistent=False)
+        self.register_buffer("with_blank", torch.arange(inner.vocab_size))
         self._context: NeighbourContext | None = None
         self._first = 0
         self._hidden: Tensor | None = None
@@ -327,10 +327,7 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         return module
 
     def _init_weights(self, module: nn.Module) -> None:
-        """No weights: every part initialises itself, and pretrained parts are loaded over that.
-        But ``from_pretrained`` builds on no device, and buffers then come up undefined."""
-        if module is self:
-            self.with_blank = torch.arange(len(self.with_blank), device=self.with_blank.device)
+        """Nothing: every part initialises itself, and pretrained parts are loaded over that."""
 
 
 def _fresh_base(config: RetroConfig) -> PreTrainedModel:

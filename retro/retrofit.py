@@ -67,6 +67,7 @@ def retrofit(
     for name, weight in model.named_parameters():
         if not name.startswith(FROZEN):  # begin as a checkpoint would keep it
             weight.data = weight.data.bfloat16()
+    model.with_blank = blank_spellings(load_tokenizer(base_name), len(model.with_blank))
     return _ready(model, dtype)
 
 
@@ -110,17 +111,22 @@ def load(
 
 
 def save(model: RetroForCausalLM, folder: Path | str) -> None:
-    """Writes ``config.json`` and the trained weights, in bfloat16, to ``folder``."""
+    """Writes ``config.json`` and what was trained, in bfloat16, to ``folder``."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = {k: v for k, v in model.state_dict().items() if not k.startswith(FROZEN)}
     partial = folder / "model.safetensors.partial"
-    halved = {k: v.detach().to("cpu", torch.bfloat16).contiguous() for k, v in state.items()}
-    save_file(halved, partial)
+    save_file({name: _kept(value) for name, value in state.items()}, partial)
     partial.replace(folder / "model.safetensors")
     partial = folder / "config.json.partial"
     model.config.to_json_file(str(partial))
     partial.replace(folder / "config.json")
+
+
+def _kept(value: torch.Tensor) -> torch.Tensor:
+    """As a checkpoint holds it."""
+    dtype = torch.bfloat16 if value.is_floating_point() else value.dtype
+    return value.detach().to("cpu", dtype).contiguous()
 
 
 def load_base(name: str | None, dtype: torch.dtype) -> Any:
@@ -135,9 +141,6 @@ def load_base(name: str | None, dtype: torch.dtype) -> Any:
 def _ready(model: RetroForCausalLM, dtype: torch.dtype) -> RetroForCausalLM:
     nn.Module.to(model, dtype)
     model.encoder.tokens.requires_grad_(False)
-    tokenizer = load_tokenizer(model.config.base_name)
-    size = model.with_blank.shape[0]
-    model.with_blank = blank_spellings(tokenizer, size)
     model.eval()
     return model
 
