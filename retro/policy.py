@@ -79,16 +79,21 @@ class AbstentionPolicy:
 
 
 def choose_threshold(
-    confidences: Sequence[float], correct: Sequence[bool], max_risk: float | None = None
+    confidences: Sequence[float],
+    correct: Sequence[bool],
+    max_risk: float | None = None,
+    *,
+    weights: Sequence[float] | None = None,
 ) -> float:
     """The threshold to answer at, from questions whose outcome is known.
 
     With ``max_risk``: the lowest one, so the largest coverage, at which wrong / answered is at most
     ``max_risk`` *on these questions*; this is the empirical risk of Geifman & El-Yaniv 2017,
-    without their bound, hence no promise for others. Raises UserError when there is none.
-    Without: the one with the best balanced accuracy (Youden 1950), which weighs answering what is
-    right and declining what is wrong alike, however many there are of each. Thresholds lie midway
-    between neighbouring confidences, so that rounding never moves an answer across.
+    without their bound, hence no promise for others (``retro.certificate`` makes one). Raises
+    UserError when there is none. Without: the one with the best score, where a right answer counts
+    one, a wrong one minus one and declining nothing (CRAG, Yang et al. 2024), each question by its
+    weight. Thresholds lie midway between neighbouring confidences, so that rounding never moves an
+    answer across.
     """
     order = np.argsort(np.asarray(confidences, dtype=np.float64), kind="stable")
     levels = np.asarray(confidences, dtype=np.float64)[order]
@@ -96,14 +101,12 @@ def choose_threshold(
     if not len(levels):
         raise UserError("no questions to choose a threshold from: give some with known outcomes")
     starts = np.flatnonzero(np.diff(levels, prepend=-math.inf) > 0)  # answer from here upwards
-    right_above = right[::-1].cumsum()[::-1][starts]
-    answered = len(levels) - starts
     if max_risk is None:
-        declined_wrong = (~right).cumsum()[starts] - (~right)[starts]
-        gain = right_above / max(right.sum(), 1) + declined_wrong / max((~right).sum(), 1)
-        best = int(np.argmax(gain))
+        each = np.ones(len(levels)) if weights is None else np.asarray(weights)[order]
+        score = np.where(right, each, -each)[::-1].cumsum()[::-1][starts]
+        best = len(score) - 1 - int(np.argmax(score[::-1]))  # of equal ones the most careful
     else:
-        risk = 1.0 - right_above / answered
+        risk = 1.0 - right[::-1].cumsum()[::-1][starts] / (len(levels) - starts)
         if risk.min() > max_risk:
             raise UserError(
                 f"no threshold keeps the share of wrong answers at {max_risk:g} on these "

@@ -92,7 +92,11 @@ def fit(files: Sequence[Path], checkpoint: Path, seed: int) -> None:
     titles, present = [row["title"] for row in rows], [bool(row["present"]) for row in rows]
     head = fit_head(signals, labels, titles, present=present, seed=seed)
     confidences = head.score_rows(signals)
-    policy = AbstentionPolicy(threshold=choose_threshold(list(confidences), labels))
+    # As if half of the questions were in the database, whatever their share in the collection.
+    share = sum(present) / len(present)
+    weights = [0.5 / share if there else 0.5 / (1 - share) for there in present]
+    threshold = choose_threshold(list(confidences), labels, weights=weights)
+    policy = AbstentionPolicy(threshold=threshold)
     head.save(checkpoint / HEAD)
     policy.save(checkpoint / POLICY)
     print(json.dumps({"threshold": policy.threshold, **head.statistics}, indent=1))

@@ -65,14 +65,19 @@ def test_a_file_that_is_no_policy_is_the_users_mistake(tmp_path: Path, text: str
         AbstentionPolicy.load(tmp_path / "absent.json")
 
 
-def test_balanced_threshold_lies_between_right_and_wrong() -> None:
+def test_threshold_lies_between_right_and_wrong() -> None:
     assert choose_threshold([0.9, 0.1, 0.8, 0.4], [True, False, True, False]) == pytest.approx(0.6)
 
 
-def test_balance_does_not_follow_the_larger_class() -> None:
-    confidences = [0.1] * 99 + [0.6] + [0.5, 0.7]
-    correct = [False] * 100 + [True, True]
-    assert choose_threshold(confidences, correct) == pytest.approx(0.3)
+def test_of_equal_thresholds_the_most_careful_is_taken() -> None:
+    assert choose_threshold([0.9, 0.5, 0.3], [True, False, True]) == pytest.approx(0.7)
+
+
+def test_a_question_counts_by_its_weight() -> None:
+    confidences, correct = [0.9, 0.6, 0.5, 0.4], [True, False, True, True]
+    assert choose_threshold(confidences, correct) == pytest.approx(0.2)
+    weights = [1.0, 3.0, 1.0, 1.0]
+    assert choose_threshold(confidences, correct, weights=weights) == pytest.approx(0.75)
 
 
 def test_threshold_at_a_risk_is_the_lowest_that_keeps_it() -> None:
@@ -114,13 +119,9 @@ def test_threshold_at_a_risk_agrees_with_trying_all(
 
 
 @given(outcomes)
-def test_balanced_threshold_agrees_with_trying_all(rows: list[tuple[float, bool]]) -> None:
-    num_right = sum(right for _, right in rows)
-
+def test_threshold_agrees_with_trying_all(rows: list[tuple[float, bool]]) -> None:
     def gain(threshold: float) -> float:
-        answered = sum(right for c, right in rows if c >= threshold)
-        declined = sum(not right for c, right in rows if c < threshold)
-        return answered / max(num_right, 1) + declined / max(len(rows) - num_right, 1)
+        return sum(1 if right else -1 for c, right in rows if c >= threshold)
 
     chosen = choose_threshold(*zip(*rows, strict=True))
     assert gain(chosen) == pytest.approx(max(gain(c) for c, _ in rows))
