@@ -159,9 +159,9 @@ def test_a_short_run_lowers_the_loss_and_touches_what_it_trains(
     learned = np.flatnonzero(~made.data.held)[:6].tolist()
     before, start = state(made), bits_per_byte(made, learned, "on")
     train_text(
-        made, replace(RECIPE, steps=60, lr=2e-2, noise=0.0, encoder=encoder), tmp_path, log=silent
+        made, replace(RECIPE, steps=60, lr=5e-3, noise=0.0, encoder=encoder), tmp_path, log=silent
     )
-    assert bits_per_byte(made, learned, "on") < 0.99 * start
+    assert bits_per_byte(made, learned, "on") < 0.995 * start
     assert bits_per_byte(made, learned, "off") == pytest.approx(start, rel=1e-6)
     after = made.model.state_dict()
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
