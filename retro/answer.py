@@ -51,11 +51,11 @@ class Answerer:
         head: ConfidenceHead | None,
         policy: AbstentionPolicy,
         checkpoint: Path | None = None,
-        certificate: Certificate | None = None,
     ) -> None:
         self.retriever, self.drafter = retriever, drafter
         self.head, self.policy = head, policy
-        self.checkpoint, self.certificate = checkpoint, certificate
+        self.checkpoint = checkpoint
+        self.certificate: Certificate | None = None
 
     @classmethod
     def open(

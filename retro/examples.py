@@ -109,7 +109,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """
     openers: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
     if not path.is_file():
-        raise UserError(f"{path}: no such file; check --data")
+        raise UserError(f"{path}: no such file; check its name")
     with openers.get(path.suffix, open)(path, "rt", encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:

@@ -31,6 +31,12 @@ HELD_SHARE = 0.02
 """Documents kept out of training, to measure on."""
 
 
+_PLAIN = ("tokens", "neighbours", "num_bytes", "held")
+
+BLOCK = 128
+"""Sequences whose chunks are searched together: the embedder is fast in large batches only."""
+
+
 @dataclass(frozen=True)
 class TextSet:
     """Sequences over the windows of one database.
@@ -56,7 +62,7 @@ class TextSet:
         """Writes the file, whole or not at all."""
         arrays = pack_table(self.table)
         pack(arrays, "queries", self.queries)
-        plain = {n: getattr(self, n) for n in ("tokens", "neighbours", "num_bytes", "held")}
+        plain = {n: getattr(self, n) for n in _PLAIN}
         names = {"base": self.base, "encoder": self.encoder}
         write_arrays(path, arrays | {f"text_{n}": v for n, v in plain.items()}, names)
 
@@ -67,7 +73,7 @@ class TextSet:
 
     @classmethod
     def _read(cls, arrays: Any, names: dict[str, Any]) -> TextSet:
-        plain = {n: arrays[f"text_{n}"] for n in ("tokens", "neighbours", "num_bytes", "held")}
+        plain = {n: arrays[f"text_{n}"] for n in _PLAIN}
         return cls(table=unpack_table(arrays), queries=unpack(arrays, "queries"), **plain, **names)
 
 
@@ -106,21 +112,22 @@ def prepare_text(
     size = retriever.manifest.chunk_size
     tokens = np.full((len(cuts), num_chunks * size), NOTHING, np.int32)
     neighbours = np.full((len(cuts), num_chunks, num_neighbours), NOTHING, np.int32)
-    queries: list[Ints] = []
+    queries = [np.zeros(0, np.int32)] * (len(cuts) * num_chunks)
     num_bytes = np.zeros((len(cuts), num_chunks), np.int32)
     for row, cut in enumerate(cuts):
         written = np.concatenate([store.tokens(c) for c in cut.chunks])
         tokens[row, : len(written)] = written
-        texts = [_text(store, c) for c in cut.chunks]
-        num_bytes[row, : len(texts)] = [len(text.encode()) for text in texts]
-        own = [store.document(cut.document).id]
-        found = retriever.search_batch(texts, num_neighbours, [own] * len(texts))
-        for u, one in enumerate(found):
+    for begin in range(0, len(cuts), BLOCK):
+        block = list(enumerate(cuts[begin : begin + BLOCK], begin))
+        places = [(row, u) for row, cut in block for u in range(len(cut.chunks))]
+        texts = [_text(store, chunk) for _, cut in block for chunk in cut.chunks]
+        own = [[store.document(cuts[row].document).id] for row, _ in places]
+        found = retriever.search_batch(texts, num_neighbours, own)
+        for (row, u), text, one in zip(places, texts, found, strict=True):
+            num_bytes[row, u] = len(text.encode())
             neighbours[row, u, : len(one)] = one.chunk_ids
-        queries += [windower.question(text) for text in texts]
-        queries += [np.zeros(0, np.int32)] * (num_chunks - len(texts))
-        if row % 100 == 99:
-            print(f"\rsearched {row + 1:,}/{len(cuts):,} sequences", end="", flush=True)
+            queries[row * num_chunks + u] = windower.question(text)
+        print(f"\rsearched {begin + len(block):,}/{len(cuts):,} sequences", end="", flush=True)
     print()
     documents = [store.document(i) for i in range(store.num_documents)]
     return TextSet(
