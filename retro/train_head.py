@@ -18,6 +18,7 @@ from index.sources import Document
 from retro.answer import HEAD, POLICY, Answerer
 from retro.examples import read_jsonl
 from retro.policy import AbstentionPolicy, choose_threshold
+from retro.signals import MODEL_SIGNALS, SIGNALS
 from retro.text import RIGHT_F1, exact_match, f1
 from retro.train_setup import all_documents, held_out_titles
 from retro.types import Answer
@@ -90,7 +91,8 @@ def fit(files: Sequence[Path], checkpoint: Path, seed: int) -> None:
     signals = [row["signals"] for row in rows]
     labels = [bool(row["label"]) for row in rows]
     titles, present = [row["title"] for row in rows], [bool(row["present"]) for row in rows]
-    head = fit_head(signals, labels, titles, present=present, seed=seed)
+    signs = {name: signal.sign for name, signal in (SIGNALS | MODEL_SIGNALS).items()}
+    head = fit_head(signals, labels, titles, present=present, signs=signs, seed=seed)
     confidences = head.score_rows(signals)
     # As if half of the questions were in the database, whatever their share in the collection.
     share = sum(present) / len(present)
@@ -119,7 +121,7 @@ def make_cases(
     hold_out: int,
     seed: int,
 ) -> list[Case]:
-    """Three cases for each of ``limit`` questions, in a fixed random order.
+    """Up to three cases for each of ``limit`` questions, in a fixed random order.
 
     Raises:
         UserError: no question's passage is among the documents.
@@ -149,6 +151,9 @@ def make_cases(
 def _conditions(
     question: str, answers: tuple[str, ...], document: Document, article: Collection[str]
 ) -> list[Case]:
-    hidden = (frozenset[str](), frozenset({document.id}), frozenset(article))
-    kept = hidden[: 1 if not answers else 3]
-    return [Case(question, answers, document.title, h, bool(answers) and not h) for h in kept]
+    """An article of a single passage is taken away once, not twice."""
+    removed = dict.fromkeys((frozenset({document.id}), frozenset(article))) if answers else {}
+    return [
+        Case(question, answers, document.title, hidden, bool(answers) and not hidden)
+        for hidden in (frozenset[str](), *removed)
+    ]

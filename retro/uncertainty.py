@@ -3,7 +3,9 @@
 A ``ConfidenceHead`` is a logistic regression on standardised signals followed by a calibration map,
 stored as JSON. ``fit_head`` chooses each signal's scale, the L2 penalty and the calibration by
 cross-validation over groups, so that no article is both learned from and measured on. Boosted trees
-and pairwise products were measured and were no better (AUROC within .003), so there are none.
+and pairwise products were measured and were no better (AUROC within .003), so there are none. A
+weight may be zero, but never has the sign that its signal's meaning forbids: such weights fit the
+questions at hand and mislead on others.
 """
 
 from __future__ import annotations
@@ -143,6 +145,7 @@ def fit_head(
     groups: Sequence[Hashable] | None = None,
     *,
     present: Sequence[bool] | None = None,
+    signs: Mapping[str, int] | None = None,
     seed: int = 0,
 ) -> ConfidenceHead:
     """Fits a head on one row of signals and one label (right and supported) per question.
@@ -151,6 +154,8 @@ def fit_head(
     the mean of both labels, so that a question answered wrongly from the right passage pulls
     less against the signals that found the passage; what confidence means stays the same, since
     calibration is learned on ``labels`` alone.
+    ``signs``: +1 or -1 for signals whose weight must not be negative or positive (what a signal
+    means is known beforehand: ``retro.signals``); 0 or no entry leaves it free.
     ``groups`` (articles, say) are never split between learning and measuring; without them every
     row is its own group. Give rows of each condition in the proportion in which confidence shall
     be calibrated. The penalty is the one with the least out-of-fold log-loss; the calibration map
@@ -172,9 +177,10 @@ def fit_head(
     columns = _columns(rows, names)
     held = y if present is None else np.asarray(present, dtype=np.float64)
     target = (y + held) / 2
-    penalty, logits = _choose_penalty(columns, names, target, folds)
+    wanted = np.array([(signs or {}).get(name, 0) for name in names])
+    penalty, logits = _choose_penalty(columns, names, target, wanted, folds)
     kind, ece = _choose_calibration(logits, y, folds)
-    features, bias = _fit(columns, names, target, penalty)
+    features, bias = _fit(columns, names, target, wanted, penalty)
     return ConfidenceHead(
         features=tuple(f for f in features if f.weight),
         bias=bias,
@@ -217,7 +223,11 @@ def _folds(groups: Sequence[Hashable], seed: int) -> NDArray[np.int64]:
 
 
 def _choose_penalty(
-    columns: Floats, names: Sequence[str], y: Floats, folds: NDArray[np.int64]
+    columns: Floats,
+    names: Sequence[str],
+    y: Floats,
+    signs: NDArray[np.int64],
+    folds: NDArray[np.int64],
 ) -> tuple[float, Floats]:
     """The penalty with the least out-of-fold log-loss, and its out-of-fold logits [n]."""
 
@@ -225,7 +235,7 @@ def _choose_penalty(
         logits = np.empty(len(y))
         for fold in np.unique(folds):
             held = folds == fold
-            features, bias = _fit(columns[~held], names, y[~held], penalty)
+            features, bias = _fit(columns[~held], names, y[~held], signs, penalty)
             logits[held] = ConfidenceHead(features, bias, PLAIN).logits(columns[held])
         return logits
 
@@ -250,12 +260,30 @@ def _choose_calibration(logits: Floats, y: Floats, folds: NDArray[np.int64]) -> 
 
 
 def _fit(
-    columns: Floats, names: Sequence[str], y: Floats, penalty: float
+    columns: Floats, names: Sequence[str], y: Floats, signs: NDArray[np.int64], penalty: float
 ) -> tuple[tuple[Feature, ...], float]:
     unweighted = [_prepare(n, c, y) for n, c in zip(names, columns.T, strict=True)]
-    bias, *weights = logistic(_standardise(unweighted, columns), y, penalty)
+    bias, weights = _signed_logistic(_standardise(unweighted, columns), y, signs, penalty)
     weighted = zip(unweighted, weights, strict=True)
-    return tuple(replace(f, weight=float(w)) for f, w in weighted), float(bias)
+    return tuple(replace(f, weight=float(w)) for f, w in weighted), bias
+
+
+def _signed_logistic(
+    z: Floats, y: Floats, signs: NDArray[np.int64], penalty: float
+) -> tuple[float, Floats]:
+    """Bias and weights [features], none against its sign: the worst offender leaves until none
+    is left (backward elimination; the optimum under sign constraints where signals do not
+    conspire)."""
+    kept = np.arange(z.shape[1])
+    while True:
+        bias, *fitted = logistic(z[:, kept], y, penalty)
+        against = -np.asarray(fitted) * signs[kept]
+        if against.max(initial=0.0) <= 0:
+            break
+        kept = np.delete(kept, int(against.argmax()))
+    weights = np.zeros(z.shape[1])
+    weights[kept] = fitted
+    return float(bias), weights
 
 
 def _prepare(name: str, values: Floats, y: Floats) -> Feature:

@@ -86,6 +86,20 @@ def test_knowing_what_was_there_ranks_presence_better_and_stays_calibrated() -> 
     assert calibration_error(both.score_rows(rows), right.astype(np.float64)) < 0.03
 
 
+def test_no_weight_is_against_its_sign_and_what_is_dropped_costs_little() -> None:
+    """``echo`` is ``near`` with noise: alongside it the free fit gives it a negative weight."""
+    rng = np.random.default_rng(3)
+    near = rng.normal(size=2000)
+    echo = near + 0.3 * rng.normal(size=2000)
+    labels = rng.random(2000) < 1 / (1 + np.exp(-(2.0 * near - 0.8 * (echo - near))))
+    rows = [{"near": float(a), "echo": float(b)} for a, b in zip(near, echo, strict=True)]
+    free = fit_head(rows, labels.tolist())
+    signed = fit_head(rows, labels.tolist(), signs={"near": 1, "echo": 1})
+    assert {f.name: f.weight < 0 for f in free.features} == {"echo": True, "near": False}
+    assert [f.name for f in signed.features] == ["near"]
+    assert signed.statistics["auroc"] > free.statistics["auroc"] - 0.02
+
+
 def test_saving_and_loading_keep_every_score(head: ConfidenceHead, tmp_path: Path) -> None:
     head.save(tmp_path / "head.json")
     assert ConfidenceHead.load(tmp_path / "head.json") == head

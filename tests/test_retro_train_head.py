@@ -1,0 +1,53 @@
+"""Cases for the confidence head: every question with its facts, and with them taken away."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from index.errors import UserError
+from index.sources import Document
+from retro.train_head import Case, make_cases
+
+
+def document(number: int, title: str) -> Document:
+    return Document(id=f"d{number}", title=title, source="here", text=f"Passage {number}.")
+
+
+DOCUMENTS = [document(0, "Bern"), document(1, "Bern"), document(2, "Oslo")]
+
+
+def cases(tmp_path: Path, *rows: tuple[str, str, list[str]]) -> list[Case]:
+    data = tmp_path / "questions.jsonl"
+    keys = ("question", "context", "answers")
+    data.write_text("".join(json.dumps(dict(zip(keys, row, strict=True))) + "\n" for row in rows))
+    return make_cases(DOCUMENTS, [data], limit=100, hold_out=0, seed=0)
+
+
+def test_an_answerable_question_is_asked_with_and_without_passage_and_article(
+    tmp_path: Path,
+) -> None:
+    found = cases(tmp_path, ("Who?", "Passage 1.", ["Ann"]))
+    assert [(sorted(c.hidden), c.held) for c in found] == [
+        ([], True),
+        (["d1"], False),
+        (["d0", "d1"], False),
+    ]
+
+
+def test_an_article_of_one_passage_is_taken_away_once(tmp_path: Path) -> None:
+    found = cases(tmp_path, ("Who?", "Passage 2.", ["Ann"]))
+    assert [(sorted(c.hidden), c.held) for c in found] == [([], True), (["d2"], False)]
+
+
+def test_a_question_without_answers_is_asked_once_and_never_held(tmp_path: Path) -> None:
+    assert cases(tmp_path, ("Who?", "Passage 0.", [])) == [
+        Case("Who?", (), "Bern", frozenset(), False)
+    ]
+
+
+def test_questions_of_other_passages_are_the_users_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no question's passage is in the index"):
+        cases(tmp_path, ("Who?", "Another passage.", ["Ann"]))
