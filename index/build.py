@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from index.chunks import CHUNK_SIZE, tokenize, tokenizer_fingerprint
-from index.dense import build_faiss, faiss_type, own_distances
+from index.dense import build_faiss, faiss_type, num_probes, own_distances
 from index.errors import UserError
 from index.folder import check_out, next_version, publish, workplace
 from index.keys import KeyEncoder, open_encoder
@@ -60,6 +60,7 @@ def build_index(
         _write_words(store, folder, progress)
         keys = _write_keys(store, encoder, folder, progress)
         faiss_index = _write_faiss(keys, folder)
+        probes, recall = num_probes(faiss_index, keys)
         manifest = Manifest(
             format=FORMAT,
             version=next_version(out),
@@ -80,6 +81,8 @@ def build_index(
             libraries=_libraries(),
             files=record_files(folder),
             own_distances=_floats(own_distances(faiss_index, keys, store.document_rows())),
+            num_probes=probes,
+            recall_at_10=round(recall, 4),
         )
         publish(folder, out, manifest)
     return manifest

@@ -130,6 +130,8 @@ def _facts(manifest: Any) -> dict[str, Any]:
         "embedder": f"{manifest.embedder} ({manifest.embedder_sha256[:16]})",
         "tokenizer": f"{manifest.tokenizer} ({manifest.tokenizer_sha256[:16]})",
         "faiss_type": manifest.faiss_type,
+        "num_probes": manifest.num_probes,
+        "recall_at_10": manifest.recall_at_10,
         "built": manifest.built,
         "version": manifest.version,
     }

@@ -6,6 +6,8 @@ of any chunk is exact whatever FAISS type found it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Keys = NDArray[np.float32]
-NUM_PROBES = 64
-"""Lists visited for a question: recall@10 .966 of 4096 lists over a million MiniLM keys."""
+RECALL = 0.95
+"""Share of the ten nearest keys that inverted lists must find (``num_probes``)."""
 SAMPLE = 1000
+PROBED = 256
+"""Keys that stand as questions when the number of lists to visit is chosen."""
 POINTS_PER_CENTROID = 39
 """FAISS warns below this; a corpus too small for a type gets a smaller number of lists."""
 
@@ -44,6 +48,59 @@ def build_faiss(keys: NDArray[np.float16], kind: str) -> Any:
     return faiss_index
 
 
+def num_probes(faiss_index: Any, keys: NDArray[np.float16]) -> tuple[int, float]:
+    """Inverted lists to visit for a question, and the recall@10 that this gives.
+
+    The smallest power of two with recall ``RECALL``, measured on keys of the database against
+    exact search, each key itself left out. (0, 1.0) for a type without inverted lists.
+    """
+    import faiss
+
+    ivf = faiss.try_extract_index_ivf(faiss_index)
+    if ivf is None:
+        return 0, 1.0
+    rng = np.random.default_rng(1)
+    rows = np.sort(rng.choice(len(keys), min(PROBED, len(keys)), replace=False))
+    queries, nearest = keys[rows].astype(np.float32), _nearest(keys, rows, 10)
+    count, recall = 1, 0.0
+    while True:
+        visit(faiss_index, count)
+        found = faiss_index.search(queries, 11)[1]
+        recall = float(np.mean([np.isin(a, b).mean() for a, b in zip(nearest, found, strict=True)]))
+        if recall >= RECALL or count >= ivf.nlist:
+            return count, recall
+        count = min(2 * count, ivf.nlist)
+
+
+def visit(faiss_index: Any, count: int) -> None:
+    """Makes every later search visit ``count`` inverted lists, if there are any."""
+    import faiss
+
+    if count and (ivf := faiss.try_extract_index_ivf(faiss_index)) is not None:
+        ivf.nprobe = count
+        quantizer = faiss.downcast_index(ivf.quantizer)
+        if isinstance(quantizer, faiss.IndexHNSW):
+            quantizer.hnsw.efSearch = max(16, 2 * count)
+
+
+def _nearest(keys: NDArray[np.float16], rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Exact nearest keys of the keys ``rows``, themselves left out, int64 [rows, <= count]."""
+    import faiss
+
+    queries = keys[rows].astype(np.float32)
+    cosines = np.empty((len(rows), 0), dtype=np.float32)
+    ids = np.empty((len(rows), 0), dtype=np.int64)
+    for start in range(0, len(keys), 1 << 16):
+        block = keys[start : start + (1 << 16)].astype(np.float32)
+        depth = min(count + 1, len(block))
+        near, places = faiss.knn(queries, block, depth, metric=faiss.METRIC_INNER_PRODUCT)
+        near[places + start == rows[:, None]] = -np.inf
+        cosines, ids = np.hstack([cosines, near]), np.hstack([ids, places + start])
+        best = np.argsort(-cosines, axis=1, kind="stable")[:, : count + 1]
+        cosines, ids = np.take_along_axis(cosines, best, 1), np.take_along_axis(ids, best, 1)
+    return ids[:, : min(count, len(keys) - 1)]
+
+
 def own_distances(
     faiss_index: Any, keys: NDArray[np.float16], document_rows: NDArray[np.int32]
 ) -> NDArray[np.float64]:
@@ -62,26 +119,39 @@ def own_distances(
 
 
 class DenseIndex:
-    """Nearest keys by cosine, from a FAISS file and the keys mapped from disk."""
+    """Nearest keys by cosine, from a FAISS file and the keys, both mapped from disk.
 
-    def __init__(self, folder: Path) -> None:
+    ``probes``: what ``num_probes`` chose when the index was built.
+    """
+
+    def __init__(self, folder: Path, probes: int) -> None:
         import faiss
 
         self._keys = np.asarray(np.load(folder / "keys.npy", mmap_mode="r", allow_pickle=False))
-        self._faiss = faiss.read_index(str(folder / "faiss.index"))
-        if (ivf := faiss.try_extract_index_ivf(self._faiss)) is not None:
-            ivf.nprobe = NUM_PROBES
-            quantizer = faiss.downcast_index(ivf.quantizer)
-            if isinstance(quantizer, faiss.IndexHNSW):
-                quantizer.hnsw.efSearch = 2 * NUM_PROBES
+        self._faiss = faiss.read_index(str(folder / "faiss.index"), faiss.IO_FLAG_MMAP_IFC)
+        visit(self._faiss, probes)
 
     def search(self, queries: Keys, depth: int) -> NDArray[np.int64]:
         """Chunk ids of the nearest keys, best first, int64 [n, depth]; -1 where there are none."""
         depth = min(depth, len(self._keys))
-        ids: NDArray[np.int64] = self._faiss.search(queries, depth)[1]
+        with _one_thread() if len(queries) == 1 else nullcontext():
+            ids: NDArray[np.int64] = self._faiss.search(queries, depth)[1]
         return ids
 
     def cosines(self, query: Keys, chunk_ids: NDArray[np.int64]) -> Keys:
         """Exact cosine of one query [dim] to the keys of some chunks, float32 [n]."""
         cosines: Keys = self._keys[chunk_ids].astype(np.float32) @ query
         return cosines
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One OpenMP thread: starting more for a single question costs more than they save."""
+    import faiss
+
+    num = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(num)

@@ -37,7 +37,8 @@ class Manifest:
 
     ``probe`` is the key of ``PROBE_TEXT``: an encoder that gives another is another encoder.
     ``own_distances`` are equally spaced quantiles, ascending, of the distance from a chunk to the
-    nearest one of another document: what "near" means in this database.
+    nearest one of another document: what "near" means in this database. ``num_probes``: inverted
+    lists to visit for a question, 0 if FAISS searches exactly; ``recall_at_10``: what they find.
     """
 
     format: int
@@ -59,6 +60,8 @@ class Manifest:
     libraries: dict[str, str]
     files: dict[str, FileRecord]
     own_distances: tuple[float, ...] = ()
+    num_probes: int = 0
+    recall_at_10: float = 1.0
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:

@@ -75,7 +75,7 @@ class Retriever:
         self.manifest = manifest
         self.encoder = encoder
         self.store = TokenStore(files)
-        self._dense = DenseIndex(files)
+        self._dense = DenseIndex(files, manifest.num_probes)
         self._lexical = LexicalIndex.open(files / "bm25")
 
     @classmethod

@@ -5,7 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index.dense import DenseIndex, build_faiss, faiss_type, own_distances
+from index.dense import (
+    RECALL,
+    DenseIndex,
+    build_faiss,
+    faiss_type,
+    num_probes,
+    own_distances,
+    visit,
+)
 
 
 def clustered_keys(num: int = 4000, dim: int = 16) -> np.ndarray:
@@ -21,8 +29,10 @@ def test_every_type_finds_the_nearest_keys(tmp_path: Path, kind: str) -> None:
 
     keys = clustered_keys()
     np.save(tmp_path / "keys.npy", keys)
-    faiss.write_index(build_faiss(keys, kind), str(tmp_path / "faiss.index"))
-    dense = DenseIndex(tmp_path)
+    faiss_index = build_faiss(keys, kind)
+    probes, _ = num_probes(faiss_index, keys)
+    faiss.write_index(faiss_index, str(tmp_path / "faiss.index"))
+    dense = DenseIndex(tmp_path, probes)
     queries = keys[::50].astype(np.float32)
     exact = np.argsort(-queries @ keys.T.astype(np.float32), axis=1)[:, :10]
     found = dense.search(queries, 10)
@@ -32,13 +42,40 @@ def test_every_type_finds_the_nearest_keys(tmp_path: Path, kind: str) -> None:
     np.testing.assert_allclose(cosines, keys[exact[0]].astype(np.float32) @ queries[0])
 
 
+def test_lists_are_visited_until_the_nearest_keys_are_found() -> None:
+    """Fewer would miss the target; recall counts the ten nearest others, never the key itself."""
+    keys = clustered_keys()
+    faiss_index = build_faiss(keys, "IVF64,Flat")
+    probes, recall = num_probes(faiss_index, keys)
+    rows = np.arange(0, len(keys), 7)
+    nearest = np.argsort(-(keys[rows] @ keys.T).astype(np.float32), axis=1)[:, 1:11]
+
+    def measured(count: int) -> float:
+        visit(faiss_index, count)
+        found = faiss_index.search(keys[rows].astype(np.float32), 11)[1]
+        return float(
+            np.mean([len(set(a) & set(b)) / 10 for a, b in zip(nearest, found, strict=True)])
+        )
+
+    assert 1 < probes < 64
+    assert recall >= RECALL
+    assert measured(probes) == pytest.approx(recall, abs=0.02)
+    assert measured(probes // 2) < RECALL
+
+
+def test_exact_search_visits_no_lists_and_a_tiny_index_all() -> None:
+    keys = clustered_keys(5)
+    assert num_probes(build_faiss(keys, "Flat"), keys) == (0, 1.0)
+    assert num_probes(build_faiss(clustered_keys(), "IVF1,SQ8"), clustered_keys())[0] == 1
+
+
 def test_depth_is_no_more_than_there_are_keys(tmp_path: Path) -> None:
     import faiss
 
     keys = clustered_keys(5)
     np.save(tmp_path / "keys.npy", keys)
     faiss.write_index(build_faiss(keys, "Flat"), str(tmp_path / "faiss.index"))
-    assert DenseIndex(tmp_path).search(keys[:2].astype(np.float32), 100).shape == (2, 5)
+    assert DenseIndex(tmp_path, 0).search(keys[:2].astype(np.float32), 100).shape == (2, 5)
 
 
 def test_the_type_grows_with_the_database_and_can_always_be_trained() -> None:
