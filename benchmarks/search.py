@@ -1,0 +1,132 @@
+"""How fast and how exactly keys are found, from ten thousand to a million of them.
+
+    python benchmarks/search.py --sizes 10000 100000 1000000
+    python benchmarks/search.py --keys my-index/v1/keys.npy --sizes 50000
+
+One line of JSON a size: FAISS type, build seconds, lists visited (chosen as a build chooses them),
+recall@10 on keys that are not in the database, milliseconds of one question through ``DenseIndex``
+and through bare FAISS on the same file, one thread each (their ratio is what our wrapping costs),
+bytes a chunk, seconds from opening the files to the first result. Without --keys they are
+synthetic: a mixture of 2,000 unequal clusters of low rank, as embeddings of text are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from index.dense import DenseIndex, build_faiss, faiss_type, num_probes, visit
+
+DIM, CLUSTERS, RANK, BLOCK = 384, 2000, 24, 1 << 16
+QUERIES = 300
+
+
+def main() -> None:
+    """Prints one JSON object a size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--keys", type=Path, help="keys.npy of an index")
+    parser.add_argument("--type", help="FAISS factory string; default: as a build chooses")
+    options = parser.parse_args()
+    for size in options.sizes:
+        every = np.load(options.keys) if options.keys else synthetic(size + QUERIES)
+        order = np.random.default_rng(2).permutation(len(every))[: size + QUERIES]
+        keys, queries = every[order[QUERIES:]], every[order[:QUERIES]].astype(np.float32)
+        print(
+            json.dumps(measured(keys, queries, options.type or faiss_type(len(keys)))), flush=True
+        )
+
+
+def synthetic(num: int) -> Any:
+    """float16 unit keys [num, DIM]."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(CLUSTERS, DIM)) + 0.7 * rng.normal(size=DIM)
+    spread = rng.normal(size=(CLUSTERS // 10, RANK, DIM)) / RANK**0.5
+    weights = rng.zipf(1.3, CLUSTERS).clip(max=200).astype(float)
+    cluster = rng.choice(CLUSTERS, num, p=weights / weights.sum())
+    keys = np.empty((num, DIM), np.float16)
+    for start in range(0, num, BLOCK):
+        part = cluster[start : start + BLOCK]
+        local = np.einsum(
+            "nr,nrd->nd", rng.normal(size=(len(part), RANK)), spread[part % len(spread)]
+        )
+        block = centres[part] + 1.2 * local + 0.3 * rng.normal(size=(len(part), DIM))
+        keys[start : start + BLOCK] = block / np.linalg.norm(block, axis=1, keepdims=True)
+    return keys
+
+
+def measured(keys: Any, queries: Any, kind: str) -> dict[str, Any]:
+    """All figures of one database."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        np.save(folder / "keys.npy", keys)
+        begin = time.perf_counter()
+        built = build_faiss(keys, kind)
+        seconds = time.perf_counter() - begin
+        probes, recall = num_probes(built, keys)
+        faiss.write_index(built, str(folder / "faiss.index"))
+        del built
+        size = (folder / "faiss.index").stat().st_size
+        begin = time.perf_counter()
+        dense = DenseIndex(folder, probes)
+        dense.search(queries[:1], 10)
+        opened = time.perf_counter() - begin
+        bare = faiss.read_index(str(folder / "faiss.index"))
+        visit(bare, probes)
+        faiss.omp_set_num_threads(1)
+        ours, theirs = alternating(dense.search, bare.search, queries)
+        faiss.omp_set_num_threads(os.cpu_count() or 1)
+        found = dense.search(queries, 10)
+        exact = nearest(keys, queries)
+        shared = [np.isin(a, b).mean() for a, b in zip(exact, found, strict=True)]
+        return {
+            "keys": len(keys),
+            "type": kind,
+            "build_s": round(seconds, 1),
+            "probes": probes,
+            "recall_at_build": round(recall, 3),
+            "recall_at_10": round(float(np.mean(shared)), 3),
+            "ms": round(ours, 3),
+            "bare_ms": round(theirs, 3),
+            "ratio": round(ours / theirs, 3),
+            "bytes_per_chunk": round(size / len(keys)),
+            "open_s": round(opened, 3),
+        }
+
+
+def alternating(
+    ours: Callable[..., Any], theirs: Callable[..., Any], queries: Any
+) -> tuple[float, float]:
+    """Median milliseconds of one question each, taken in turns."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for query in queries:
+        for search, taken in zip((ours, theirs), times, strict=True):
+            begin = time.perf_counter()
+            search(query[None], 10)
+            taken.append(1000 * (time.perf_counter() - begin))
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def nearest(keys: Any, queries: Any) -> Any:
+    """Exact ids [queries, 10]."""
+    cosines = np.empty((len(queries), 0), np.float32)
+    ids = np.empty((len(queries), 0), np.int64)
+    for start in range(0, len(keys), BLOCK):
+        block = keys[start : start + BLOCK].astype(np.float32)
+        near, places = faiss.knn(queries, block, 10, metric=faiss.METRIC_INNER_PRODUCT)
+        cosines, ids = np.hstack([cosines, near]), np.hstack([ids, places + start])
+    return np.take_along_axis(ids, np.argsort(-cosines, axis=1)[:, :10], 1)
+
+
+if __name__ == "__main__":
+    main()
