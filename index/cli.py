@@ -34,10 +34,11 @@ def build(
     ] = "smollm2-135m",
 ) -> None:
     """Build the index of some documents; what DIR held is replaced when all is done."""
-    from index.build import build_index, read_skipped
+    from index.assemble import read_skipped
+    from index.build import build_index
 
     manifest = build_index(sources, out, embedder=embedder, tokenizer=tokenizer)
-    skipped = read_skipped(out)
+    skipped = list(read_skipped(out))
     for item in skipped[:SHOWN]:
         typer.echo(f"skipped {item.source}: {item.reason}", err=True)
     if len(skipped) > SHOWN:
@@ -73,7 +74,7 @@ def search(
 @app.command()
 def info(folder: Folder, as_json: AsJson = False) -> None:
     """Print what an index holds and what it was built with."""
-    from index.build import read_skipped
+    from index.assemble import read_skipped
     from index.manifest import Manifest
 
     manifest = Manifest.read(folder)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from index.arrays import mapped
+
 Keys = NDArray[np.float32]
 NUM_PROBES = 64
 """Lists visited for a question: recall@10 .966 of 4096 lists over a million MiniLM keys."""
@@ -62,23 +64,43 @@ def own_distances(
 
 
 class DenseIndex:
-    """Nearest keys by cosine, from a FAISS file and the keys mapped from disk."""
+    """Nearest keys by cosine, from a FAISS file and the keys mapped from disk.
 
-    def __init__(self, folder: Path) -> None:
+    ``shape`` is that of the keys [chunks, dim]; the chunks in ``removed`` are never found.
+
+    Raises:
+        ValueError: the files hold something else.
+    """
+
+    def __init__(
+        self, folder: Path, shape: tuple[int, int], removed: NDArray[np.int64] | None = None
+    ) -> None:
         import faiss
 
-        self._keys = np.asarray(np.load(folder / "keys.npy", mmap_mode="r", allow_pickle=False))
+        self._keys = mapped(folder / "keys.npy")
         self._faiss = faiss.read_index(str(folder / "faiss.index"))
-        if (ivf := faiss.try_extract_index_ivf(self._faiss)) is not None:
+        found = (self._keys.shape, self._keys.dtype, self._faiss.ntotal, self._faiss.d)
+        if found != (shape, np.float16, *shape):
+            raise ValueError(f"keys of {found}, not {shape}")
+        self._parameters = None
+        ivf = faiss.try_extract_index_ivf(self._faiss)
+        if ivf is not None:
             ivf.nprobe = NUM_PROBES
             quantizer = faiss.downcast_index(ivf.quantizer)
             if isinstance(quantizer, faiss.IndexHNSW):
                 quantizer.hnsw.efSearch = 2 * NUM_PROBES
+        if removed is not None and len(removed):
+            kept = faiss.IDSelectorNot(faiss.IDSelectorBatch(removed))
+            self._parameters = (
+                faiss.SearchParameters(sel=kept)
+                if ivf is None
+                else faiss.SearchParametersIVF(sel=kept, nprobe=NUM_PROBES)
+            )
 
     def search(self, queries: Keys, depth: int) -> NDArray[np.int64]:
         """Chunk ids of the nearest keys, best first, int64 [n, depth]; -1 where there are none."""
         depth = min(depth, len(self._keys))
-        ids: NDArray[np.int64] = self._faiss.search(queries, depth)[1]
+        ids: NDArray[np.int64] = self._faiss.search(queries, depth, params=self._parameters)[1]
         return ids
 
     def cosines(self, query: Keys, chunk_ids: NDArray[np.int64]) -> Keys:
