@@ -60,6 +60,7 @@ def open_work(out: Path, request: Request, progress: bool) -> Work:
         _say(f"{out}: starting anew, files of the unfinished build are gone", progress)
     else:
         _say(f"{out}: going on with the unfinished build of {work.built}", progress)
+        work.mend()
         return work
     return Work.begin(out, request)
 
@@ -193,7 +194,9 @@ def _write_keys(
     if done:
         _say(f"continuing at chunk {done:,} of {len(store):,}", progress)
     else:
-        np.lib.format.open_memmap(file, "w+", np.float16, shape).flush()
+        scratch = work.folder / "keys.npy"  # under its name it is never shorter than it says
+        np.lib.format.open_memmap(scratch, "w+", np.float16, shape).flush()
+        scratch.replace(file)
     origins = mapped(work.folder / "origins.npy")
     with bar(None, "Keys", "chunk", progress, len(store), done) as line:
         for start in range(done, len(store), SHARD):

@@ -145,18 +145,17 @@ class Work:
     def _known(self) -> set[Path]:
         return {self.files / name for name in self.records()}
 
+    def mend(self) -> None:
+        """Cuts off the line at the end of the journal that a kill has torn."""
+        if self._journal.exists():
+            journal = self._journal.read_bytes()
+            os.truncate(self._journal, journal.rfind(b"\n") + 1)
+
     def _entries(self) -> Iterator[dict[str, Any]]:
-        """The whole lines of the journal; a torn one, which a kill may have left, is cut off."""
-        if not self._journal.exists():
-            return
-        whole = 0
-        with self._journal.open("rb") as stream:
-            for line in stream:
-                if not line.endswith(b"\n"):
-                    os.truncate(self._journal, whole)
-                    return
-                whole += len(line)
-                yield json.loads(line)
+        """The whole lines of the journal."""
+        if self._journal.exists():
+            with self._journal.open("rb") as stream:
+                yield from (json.loads(line) for line in stream if line.endswith(b"\n"))
 
 
 @contextmanager
