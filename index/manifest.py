@@ -82,8 +82,6 @@ class Manifest:
                 f"{folder}: index format {data.get('format')}, this version reads {FORMAT}; "
                 f"build it again with: retro index build SOURCE --out {folder}"
             )
-        if data.pop("sha256", None) != _digest(data):
-            raise UserError(f"{folder / NAME}: damaged; restore it or build the index again")
         try:
             return cls._from_json(data)
         except (KeyError, TypeError, AttributeError) as error:
@@ -107,8 +105,7 @@ class Manifest:
     def write(self, file: Path) -> None:
         """Writes it, with its own SHA-256, in one step that cannot be half done."""
         data = asdict(self)
-        text = json.dumps(data | {"sha256": _digest(data)}, indent=1, ensure_ascii=False)
-        write_atomically(file, text)
+        write_atomically(file, _text(data | {"sha256": _digest(data)}))
 
     def check_sizes(self, folder: Path) -> None:
         """Quick test that every file is there in full.
@@ -203,9 +200,19 @@ def _parse(folder: Path) -> dict[str, Any]:
             f"build one with: retro index build SOURCE --out {folder}"
         )
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+        text = file.read_bytes().decode()
+        data = json.loads(text)
+    except (ValueError, RecursionError, OSError) as error:
         raise UserError(f"{file}: not readable ({error}); build the index again") from error
     if not isinstance(data, dict):
         raise UserError(f"{file}: not a manifest; build the index again")
+    digest = data.pop("sha256", None)  # which manifests of format 1 had not
+    if digest is None and data.get("format") != FORMAT:
+        return data
+    if digest != _digest(data) or text != _text(data | {"sha256": digest}):
+        raise UserError(f"{file}: damaged; restore it or build the index again")
     return data
+
+
+def _text(data: dict[str, Any]) -> str:
+    return json.dumps(data, indent=1, ensure_ascii=False)
