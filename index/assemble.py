@@ -32,7 +32,7 @@ from index.sources import Document, Skipped
 from index.store import StoreWriter, TokenStore
 
 SKIPPED = "skipped.jsonl"
-SHARD = 1024
+SHARD = 512
 """Chunks embedded, written and noted at a time: what a kill can lose."""
 
 
