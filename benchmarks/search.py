@@ -78,7 +78,7 @@ def measured(keys: Any, queries: Any, kind: str) -> dict[str, Any]:
         del built
         size = (folder / "faiss.index").stat().st_size
         begin = time.perf_counter()
-        dense = DenseIndex(folder, probes)
+        dense = DenseIndex(folder, keys.shape, probes)
         dense.search(queries[:1], 10)
         opened = time.perf_counter() - begin
         bare = faiss.read_index(str(folder / "faiss.index"))

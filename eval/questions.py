@@ -79,7 +79,7 @@ class GoldDocuments:
         self._by_text: dict[bytes, set[str]] = defaultdict(set)
         self._by_title: dict[str, set[str]] = defaultdict(set)
         self._title_of: dict[str, str] = {}
-        for row in range(store.num_documents):
+        for row in store.present():
             document = store.document(row)
             self._by_text[_text_key(document.text)].add(document.id)
             self._by_title[_title_key(document.title)].add(document.id)

@@ -1,21 +1,26 @@
-"""``retro index …``: build, search, info, verify; the work is done by the modules beside it."""
+"""``retro index …``: build, search, info, verify, and ``index.grow_cli``'s commands.
+
+The work is done by the modules beside it.
+"""
 
 from __future__ import annotations
 
 import json
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from index import grow_cli
 from index.errors import UserError
+from index.grow_cli import Folder, describe
 
 SHOWN = 20
 """Skipped files named after a build; `info` names them all."""
 
 app = typer.Typer(help="Build a token database from your documents, and look into it.")
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="An index folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -33,19 +38,20 @@ def build(
         str, typer.Option(help="Name, folder or hub id of the decoder whose tokens are stored.")
     ] = "smollm2-135m",
 ) -> None:
-    """Build the index of some documents; what DIR held is replaced when all is done."""
-    from index.build import build_index, read_skipped
+    """Build the index of some documents; what DIR held is replaced when all is done.
+
+    A build that was interrupted goes on where it stood.
+    """
+    from index.assemble import read_skipped
+    from index.build import build_index
 
     manifest = build_index(sources, out, embedder=embedder, tokenizer=tokenizer)
-    skipped = read_skipped(out)
-    for item in skipped[:SHOWN]:
+    for item in islice(read_skipped(out), SHOWN):
         typer.echo(f"skipped {item.source}: {item.reason}", err=True)
-    if len(skipped) > SHOWN:
-        typer.echo(f"… and {len(skipped) - SHOWN} more: retro index info {out}", err=True)
-    typer.echo(
-        f"{out}: {manifest.num_documents:,} documents, {manifest.num_chunks:,} chunks, "
-        f"{manifest.num_tokens:,} tokens, {len(skipped):,} skipped"
-    )
+    if manifest.num_skipped > SHOWN:
+        more = manifest.num_skipped - SHOWN
+        typer.echo(f"… and {more} more: retro index info {out}", err=True)
+    typer.echo(describe(out, manifest))
 
 
 @app.command()
@@ -73,12 +79,12 @@ def search(
 @app.command()
 def info(folder: Folder, as_json: AsJson = False) -> None:
     """Print what an index holds and what it was built with."""
-    from index.build import read_skipped
+    from index.assemble import read_skipped
     from index.manifest import Manifest
 
     manifest = Manifest.read(folder)
     manifest.check_sizes(folder)
-    facts = _facts(manifest)
+    facts = _facts(manifest) | {"unfinished": _unfinished(folder)}
     skipped = [vars(item) for item in read_skipped(folder)]
     if as_json:
         typer.echo(json.dumps(facts | {"skipped": skipped}, ensure_ascii=False))
@@ -96,9 +102,14 @@ def verify(folder: Folder) -> None:
 
     manifest = Manifest.read(folder)
     if broken := manifest.broken_files(folder):
-        names = ", ".join(broken)
-        raise UserError(f"{folder}: damaged or missing: {names}; build the index again")
+        raise UserError(f"{folder}: damaged or missing: {', '.join(broken)}; build the index again")
+    if superfluous := manifest.superfluous_files(folder):
+        raise UserError(f"{folder}: not of this index: {', '.join(superfluous)}; delete them")
     typer.echo(f"{folder}: all {len(manifest.files)} files are as they were written")
+
+
+for command in grow_cli.COMMANDS:
+    app.command()(command)
 
 
 def _rows(found: Any) -> list[dict[str, Any]]:
@@ -125,6 +136,7 @@ def _facts(manifest: Any) -> dict[str, Any]:
         "documents": manifest.num_documents,
         "chunks": manifest.num_chunks,
         "tokens": manifest.num_tokens,
+        "removed": len(manifest.removed),
         "bytes": sizes,
         "chunk_size": manifest.chunk_size,
         "embedder": f"{manifest.embedder} ({manifest.embedder_sha256[:16]})",
@@ -135,3 +147,11 @@ def _facts(manifest: Any) -> dict[str, Any]:
         "built": manifest.built,
         "version": manifest.version,
     }
+
+
+def _unfinished(folder: Path) -> str:
+    """What is being written to the folder, or was when it was interrupted."""
+    from index.folder import Work
+
+    work = Work.found(folder)
+    return f"{work.request['operation']} of {work.built}" if work else "nothing"

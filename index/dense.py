@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from index.arrays import mapped
+
 Keys = NDArray[np.float32]
 RECALL = 0.95
 """Share of the ten nearest keys that inverted lists must find (``num_probes``)."""
@@ -121,21 +123,43 @@ def own_distances(
 class DenseIndex:
     """Nearest keys by cosine, from a FAISS file and the keys, both mapped from disk.
 
-    ``probes``: what ``num_probes`` chose when the index was built.
+    ``shape`` is that of the keys [chunks, dim]; ``probes``: what ``num_probes`` chose when the
+    index was built; the chunks in ``removed`` are never found.
+
+    Raises:
+        ValueError: the files hold something else.
     """
 
-    def __init__(self, folder: Path, probes: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        shape: tuple[int, int],
+        probes: int,
+        removed: NDArray[np.int64] | None = None,
+    ) -> None:
         import faiss
 
-        self._keys = np.asarray(np.load(folder / "keys.npy", mmap_mode="r", allow_pickle=False))
+        self._keys = mapped(folder / "keys.npy")
         self._faiss = faiss.read_index(str(folder / "faiss.index"), faiss.IO_FLAG_MMAP_IFC)
+        found = (self._keys.shape, self._keys.dtype, self._faiss.ntotal, self._faiss.d)
+        if found != (shape, np.float16, *shape):
+            raise ValueError(f"keys of {found}, not {shape}")
         visit(self._faiss, probes)
+        self._parameters = None
+        if removed is not None and len(removed):
+            kept = faiss.IDSelectorNot(faiss.IDSelectorBatch(removed))
+            inverted = faiss.try_extract_index_ivf(self._faiss) is not None
+            self._parameters = (
+                faiss.SearchParametersIVF(sel=kept, nprobe=probes)
+                if inverted
+                else faiss.SearchParameters(sel=kept)
+            )
 
     def search(self, queries: Keys, depth: int) -> NDArray[np.int64]:
         """Chunk ids of the nearest keys, best first, int64 [n, depth]; -1 where there are none."""
         depth = min(depth, len(self._keys))
         with _one_thread() if len(queries) == 1 else nullcontext():
-            ids: NDArray[np.int64] = self._faiss.search(queries, depth)[1]
+            ids: NDArray[np.int64] = self._faiss.search(queries, depth, params=self._parameters)[1]
         return ids
 
     def cosines(self, query: Keys, chunk_ids: NDArray[np.int64]) -> Keys:

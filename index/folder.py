@@ -1,23 +1,34 @@
-"""The versions of an index on disk: locks, temporary folders, renames; knows nothing of content.
+"""The versions of an index on disk: locks, work that a kill does not lose, renames; no content.
 
-A build works in a hidden folder inside ``out``. Only when all is written and flushed does that
-folder get its version's name and the manifest point at it; a killed build leaves the index as it
-was, and the next build removes its remains.
+    DIR/.building/plan.json       what is being made, and since when
+    DIR/.building/journal.jsonl   what of it is whole: a line is written after its data is flushed
+    DIR/.building/files/          becomes the version's folder
+    DIR/.building/manifest.json   becomes the index's; once it is there, nothing is left to make
+
+A build works in that hidden folder. Only when all is written and flushed does ``files`` get its
+version's name and the manifest point at it. Killed, it leaves the index as it was; the same
+request goes on where the journal ends, another one starts anew.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from index.errors import UserError
-from index.manifest import NAME, Manifest
+from index.manifest import NAME, FileRecord, Manifest, flush, write_atomically
 
-UNFINISHED = ".building-"
+WORK = ".building"
+PLAN = "plan.json"
+Request = dict[str, Any]
+"""What is to be made, as plain JSON: another request is another index."""
 
 
 def check_out(out: Path) -> None:
@@ -25,31 +36,148 @@ def check_out(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; give a folder with --out")
     if out.is_dir() and not (out / NAME).exists():
-        foreign = [f.name for f in out.iterdir() if not f.name.startswith(UNFINISHED)]
-        if foreign:
+        foreign = [f.name for f in out.iterdir() if f.name != WORK]
+        if foreign and not (out / WORK / PLAN).exists():
             raise UserError(
                 f"{out}: no index but other files ({min(foreign)}, …); give a new folder with --out"
             )
 
 
+class Work:
+    """An unfinished version of the index in ``out``, and what of it is whole."""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.folder = out, out / WORK
+        self.files = self.folder / "files"
+        self._journal = self.folder / "journal.jsonl"
+        plan = json.loads((self.folder / PLAN).read_text(encoding="utf-8"))
+        self.request: Request = plan["request"]
+        self.built: str = plan["built"]
+        """When it was begun, UTC, ISO 8601: one moment, however often it was continued."""
+        self.version: str = plan["version"]
+        self._stages = {e["stage"]: e for e in self._entries() if "stage" in e}
+
+    @classmethod
+    def begin(cls, out: Path, request: Request) -> Work:
+        """Drops unfinished work, if there is any, and begins with nothing."""
+        folder = out / WORK
+        _drop(folder)
+        (folder / "files").mkdir(parents=True)
+        plan = {
+            "request": request,
+            "built": datetime.now(UTC).isoformat(timespec="seconds"),
+            "version": _next_version(out),
+        }
+        write_atomically(folder / PLAN, json.dumps(plan, indent=1, ensure_ascii=False))
+        return cls(out)
+
+    @classmethod
+    def found(cls, out: Path) -> Work | None:
+        """The unfinished work in ``out``; None if there is none, or none that can be read."""
+        try:
+            return cls(out)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def stage(self, name: str) -> dict[str, Any] | None:
+        """What a stage noted when it was whole; None before that."""
+        return self._stages.get(name)
+
+    def finish(self, stage: str, **facts: Any) -> dict[str, Any]:
+        """Flushes all new files and notes that a stage is whole, with ``facts`` about it."""
+        new = sorted({f for f in self.files.rglob("*") if f.is_file()} - self._known())
+        for path in (*new, *{file.parent for file in new}):
+            flush(path)
+        names = {file.relative_to(self.files).as_posix(): file for file in new}
+        records = {name: asdict(FileRecord.of(file)) for name, file in names.items()}
+        entry = {"stage": stage, **facts, "files": records}
+        self.note(entry)
+        self._stages[stage] = entry
+        return entry
+
+    def note(self, entry: dict[str, Any]) -> None:
+        """Appends a line to the journal; when it returns, a kill cannot lose it."""
+        with self._journal.open("ab") as stream:
+            stream.write(json.dumps(entry).encode() + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def notes(self, kind: str) -> Iterator[Any]:
+        """What was noted as ``{kind: …}``, in order."""
+        return (entry[kind] for entry in self._entries() if kind in entry)
+
+    def records(self) -> dict[str, FileRecord]:
+        """Every file of the finished stages, by name inside the version, sorted."""
+        found = {n: FileRecord(**r) for s in self._stages.values() for n, r in s["files"].items()}
+        return dict(sorted(found.items()))
+
+    def intact(self) -> bool:
+        """Whether the files of the finished stages are all there in full."""
+        files = {self.files / name: record.size for name, record in self.records().items()}
+        return all(f.is_file() and f.stat().st_size == size for f, size in files.items())
+
+    def publish(self) -> Manifest:
+        """Names the finished folder, points the manifest at it, drops what was before.
+
+        A kill may come after every step: the next call does the rest.
+        """
+        version, manifest = self.out / self.version, self.folder / NAME
+        if self.files.exists():
+            self.files.rename(version)
+            flush(self.out)
+        if manifest.exists():
+            manifest.replace(self.out / NAME)
+            flush(self.out)
+        for folder in self.out.glob("v*"):
+            if folder != version:
+                shutil.rmtree(folder, ignore_errors=True)
+        self.drop()
+        return Manifest.read(self.out)
+
+    def is_whole(self) -> bool:
+        """Whether nothing is left but to publish it."""
+        return (self.folder / NAME).exists() or not self.files.exists()
+
+    def drop(self) -> None:
+        """Forgets the work and its files."""
+        _drop(self.folder)
+
+    def _known(self) -> set[Path]:
+        return {self.files / name for name in self.records()}
+
+    def mend(self) -> None:
+        """Cuts off the line at the end of the journal that a kill has torn."""
+        if self._journal.exists():
+            journal = self._journal.read_bytes()
+            os.truncate(self._journal, journal.rfind(b"\n") + 1)
+
+    def _entries(self) -> Iterator[dict[str, Any]]:
+        """The whole lines of the journal."""
+        if self._journal.exists():
+            with self._journal.open("rb") as stream:
+                yield from (json.loads(line) for line in stream if line.endswith(b"\n"))
+
+
 @contextmanager
-def workplace(out: Path) -> Iterator[Path]:
-    """A temporary folder inside ``out``, removed if it is not published.
+def locked(out: Path) -> Iterator[Request | None]:
+    """Keeps others from writing to ``out``, creating it if need be, and finishes publishing.
+
+    Hands out the request of the work that a kill left whole but unpublished: it is published now.
+    The folder itself is the lock, which the system drops even if the process is killed.
 
     Raises:
-        UserError: ``out`` cannot be written to, or another build works on it.
+        UserError: ``out`` cannot be written to, or another process writes to it.
     """
     fresh = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with _locked(out):
-            for remains in out.glob(UNFINISHED + "*"):
-                shutil.rmtree(remains, ignore_errors=True)
-            scratch = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=out))
-            try:
-                yield scratch
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
+        with _lock(out):
+            work = Work.found(out)
+            if work and work.is_whole():
+                work.publish()
+                yield work.request
+            else:
+                yield None
     except PermissionError as error:
         raise UserError(f"{error.filename}: {error.strerror}; choose another --out") from error
     finally:
@@ -57,33 +185,8 @@ def workplace(out: Path) -> Iterator[Path]:
             out.rmdir()
 
 
-def next_version(out: Path) -> str:
-    """``v1`` for a new index, one more than the highest there is for others."""
-    numbers = [int(f.name[1:]) for f in out.glob("v*") if f.name[1:].isdigit()]
-    return f"v{max(numbers, default=0) + 1}"
-
-
-def publish(scratch: Path, out: Path, manifest: Manifest) -> None:
-    """Names the finished folder, points the manifest at it, then drops the versions before."""
-    older = [f for f in out.glob("v*") if f.is_dir()]
-    for file in scratch.rglob("*"):
-        _flush(file)
-    scratch.chmod(0o755)
-    scratch.rename(out / manifest.version)
-    manifest.write(out)
-    for folder in older:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _flush(file: Path) -> None:
-    if file.is_file():
-        with file.open("rb+") as stream:
-            os.fsync(stream.fileno())
-
-
 @contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Holds the folder itself as a lock, which the system drops even if the process is killed."""
+def _lock(out: Path) -> Iterator[None]:
     try:
         import fcntl
     except ImportError:  # Windows: two builds into one folder are not told apart there
@@ -91,11 +194,22 @@ def _locked(out: Path) -> Iterator[None]:
         return
     descriptor = os.open(out, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise UserError(f"{out}: another build is writing there; wait for it to end") from error
-    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"{out}: another build is writing there; wait for it to end") from error
         yield
     finally:
         os.close(descriptor)
+
+
+def _next_version(out: Path) -> str:
+    """``v1`` for a new index, one more than the highest there is for others."""
+    numbers = [int(f.name[1:]) for f in out.glob("v*") if f.name[1:].isdigit()]
+    return f"v{max(numbers, default=0) + 1}"
+
+
+def _drop(folder: Path) -> None:
+    """The plan goes first: what has none is no work."""
+    (folder / PLAN).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)

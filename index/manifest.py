@@ -1,7 +1,7 @@
 """What an index folder says of itself, and whether its files agree; knows no search.
 
     DIR/manifest.json   names the current version and every file of it; replaced atomically
-    DIR/v1/             the files of one version; a rebuild writes v2 beside it, then swaps
+    DIR/v1/             the files of one version, never changed; another one is written beside it
 
 A reader that opened the older version keeps what it mapped; a killed build changes nothing.
 """
@@ -13,14 +13,17 @@ import json
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from index.errors import UserError
 from index.weights import file_sha256
 
-FORMAT = 1
+FORMAT = 2
 NAME = "manifest.json"
-PROBE_TEXT = "Who wrote the first encyclopedia, and in which year was it printed?"
+CHECKED_AT_OPEN = 1 << 22
+"""Files of up to so many bytes are compared with their hash when an index is opened."""
+READ_WHOLE = ("faiss.index", "bm25/vocab.json")
+"""So are those that opening reads anyway: FAISS does not survive every damage."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,17 @@ class FileRecord:
     size: int
     sha256: str
 
+    @classmethod
+    def of(cls, file: Path) -> Self:
+        return cls(file.stat().st_size, file_sha256(file))
+
 
 @dataclass(frozen=True)
 class Manifest:
     """``files``: by name inside the version's folder; ``built``: UTC, ISO 8601.
 
-    ``probe`` is the key of ``PROBE_TEXT``: an encoder that gives another is another encoder.
+    ``removed`` are the rows, ascending, of documents that count as absent though the files hold
+    them; the other numbers leave them out. ``probe`` is the key of a fixed text (``index.recipe``).
     ``own_distances`` are equally spaced quantiles, ascending, of the distance from a chunk to the
     nearest one of another document: what "near" means in this database. ``num_probes``: inverted
     lists to visit for a question, 0 if FAISS searches exactly; ``recall_at_10``: what they find.
@@ -62,6 +70,7 @@ class Manifest:
     own_distances: tuple[float, ...] = ()
     num_probes: int = 0
     recall_at_10: float = 1.0
+    removed: tuple[int, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -93,17 +102,13 @@ class Manifest:
     @property
     def fingerprint(self) -> str:
         """SHA-256 over the content of all files: another database, another fingerprint."""
-        hashes = json.dumps({name: r.sha256 for name, r in self.files.items()}, sort_keys=True)
-        return hashlib.sha256(hashes.encode()).hexdigest()
+        parts = {name: r.sha256 for name, r in self.files.items()} | {"removed": self.removed}
+        return _digest(parts)
 
-    def write(self, folder: Path) -> None:
-        """Makes this manifest the folder's current one, in one step that cannot be half done."""
-        scratch = folder / f"{NAME}.new"
-        with scratch.open("w", encoding="utf-8") as stream:
-            json.dump(asdict(self), stream, indent=1, ensure_ascii=False)
-            stream.flush()
-            os.fsync(stream.fileno())
-        scratch.replace(folder / NAME)
+    def write(self, file: Path) -> None:
+        """Writes it, with its own SHA-256, in one step that cannot be half done."""
+        data = asdict(self)
+        write_atomically(file, _text(data | {"sha256": _digest(data)}))
 
     def check_sizes(self, folder: Path) -> None:
         """Quick test that every file is there in full.
@@ -121,14 +126,33 @@ class Manifest:
                     "restore the file or build the index again"
                 )
 
+    def check_small(self, folder: Path) -> None:
+        """Compares those files with their hash for which that takes no time worth mentioning.
+
+        Raises:
+            UserError: one is not what was written.
+        """
+        for name, record in self.files.items():
+            cheap = record.size <= CHECKED_AT_OPEN or name in READ_WHOLE
+            if cheap and file_sha256(folder / self.version / name) != record.sha256:
+                raise UserError(damaged(folder, f"{self.version}/{name} is damaged"))
+
     def broken_files(self, folder: Path) -> list[str]:
         """Names of the files whose content is not what was written; reads everything."""
         version = folder / self.version
         return [
             name
             for name, record in self.files.items()
-            if not (version / name).is_file() or file_sha256(version / name) != record.sha256
+            if not (version / name).is_file() or FileRecord.of(version / name) != record
         ]
+
+    def superfluous_files(self, folder: Path) -> list[str]:
+        """Files in the version's folder that nobody wrote, and other versions' folders."""
+        version = folder / self.version
+        known = {version / name for name in self.files}
+        found = {f for f in version.rglob("*") if f.is_file()} - known
+        found |= {f for f in folder.glob("v*") if f != version}
+        return sorted(f.relative_to(folder).as_posix() for f in found)
 
     def check_tokenizer(self, fingerprint: str, name: str) -> None:
         """Raises UserError unless the index holds tokens of the tokenizer called ``name``."""
@@ -139,13 +163,36 @@ class Manifest:
             )
 
 
-def record_files(version: Path) -> dict[str, FileRecord]:
-    """Sizes and hashes of all files of a version's folder, by relative name, sorted."""
-    files = sorted(f for f in version.rglob("*") if f.is_file())
-    return {
-        f.relative_to(version).as_posix(): FileRecord(f.stat().st_size, file_sha256(f))
-        for f in files
-    }
+def damaged(folder: Path, what: str) -> str:
+    """The words for a damage that was met while reading."""
+    return f"{folder}: {what}; see which files are with: retro index verify {folder}"
+
+
+def write_atomically(file: Path, text: str) -> None:
+    """Writes a file so that a kill leaves the old one or the new one, whole."""
+    scratch = file.with_name(f".{file.name}.new")
+    with scratch.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    scratch.replace(file)
+    flush(file.parent)
+
+
+def flush(path: Path) -> None:
+    """Has the system write a file, or the names in a folder, to the disk."""
+    if path.is_dir() and os.name == "nt":  # Windows cannot, and need not
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _digest(data: dict[str, Any]) -> str:
+    plain = json.dumps(data, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(plain.encode()).hexdigest()
 
 
 def _parse(folder: Path) -> dict[str, Any]:
@@ -156,9 +203,19 @@ def _parse(folder: Path) -> dict[str, Any]:
             f"build one with: retro index build SOURCE --out {folder}"
         )
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+        text = file.read_bytes().decode()
+        data = json.loads(text)
+    except (ValueError, RecursionError, OSError) as error:
         raise UserError(f"{file}: not readable ({error}); build the index again") from error
     if not isinstance(data, dict):
         raise UserError(f"{file}: not a manifest; build the index again")
+    digest = data.pop("sha256", None)  # which manifests of format 1 had not
+    if digest is None and data.get("format") != FORMAT:
+        return data
+    if digest != _digest(data) or text != _text(data | {"sha256": digest}):
+        raise UserError(f"{file}: damaged; restore it or build the index again")
     return data
+
+
+def _text(data: dict[str, Any]) -> str:
+    return json.dumps(data, indent=1, ensure_ascii=False)

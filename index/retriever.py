@@ -5,7 +5,7 @@ Legend: n questions, d candidates of each kind, k neighbours of one question.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from index.errors import UserError
 from index.fusion import Scored, best_places
 from index.keys import KeyEncoder, open_encoder
 from index.lexical import LexicalIndex, words
-from index.manifest import PROBE_TEXT, Manifest
+from index.manifest import Manifest, damaged
+from index.recipe import Recipe
 from index.store import TokenStore
 
 Ids = NDArray[np.int64]
@@ -26,7 +27,6 @@ Ids = NDArray[np.int64]
 DEPTH = 100
 """Candidates taken from each of the two searches before they are fused."""
 QUERY_BLOCK = 512
-PROBE_COSINE = 0.98
 
 
 @dataclass(frozen=True)
@@ -68,30 +68,48 @@ class Neighbours:
 
 
 class Retriever:
-    """An open index. ``open`` is the way in; everything is mapped, little is read."""
+    """An open index. ``open`` is the way in; everything is mapped, little is read.
+
+    It keeps the version that it opened, whatever is written to the folder afterwards.
+    """
 
     def __init__(self, folder: Path, manifest: Manifest, encoder: KeyEncoder) -> None:
         files = folder / manifest.version
+        self.folder = folder
         self.manifest = manifest
         self.encoder = encoder
-        self.store = TokenStore(files)
-        self._dense = DenseIndex(files, manifest.num_probes)
-        self._lexical = LexicalIndex.open(files / "bm25")
+        self.store = TokenStore(files, manifest.removed)
+        self._removed = self._chunks(manifest.removed)
+        self._dense = DenseIndex(
+            files, (len(self.store), manifest.dim), manifest.num_probes, self._removed
+        )
+        self._lexical = LexicalIndex(files / "bm25", len(self.store))
 
     @classmethod
     def open(cls, folder: Path, encoder: KeyEncoder | None = None) -> Retriever:
         """Opens an index with the encoder that built it, or with one that gives the same keys.
 
         Raises:
-            UserError: there is no index, a file is missing or truncated, or the encoder is
-                another one than the keys were made with.
+            UserError: there is no index, a file is missing or damaged as far as that can be seen
+                without reading all, or the encoder is another one than the keys were made with.
         """
         folder = Path(folder)
         manifest = Manifest.read(folder)
-        manifest.check_sizes(folder)
         encoder = encoder or open_encoder(manifest.embedder)
-        _check_encoder(manifest, encoder, folder)
-        return cls(folder, manifest, encoder)
+        while True:
+            Recipe.used(manifest).check_encoder(encoder, folder)
+            try:
+                manifest.check_sizes(folder)
+                manifest.check_small(folder)
+                return cls(folder, manifest, encoder)
+            except Exception as error:  # numpy and FAISS raise a dozen kinds on damaged files
+                current = Manifest.read(folder)
+                if current.version == manifest.version:
+                    if isinstance(error, UserError):
+                        raise
+                    what = f"cannot be opened ({' '.join(str(error).split())[:200]})"
+                    raise UserError(damaged(folder, what)) from error
+                manifest = current  # it was replaced between two steps
 
     def search(self, text: str, k: int = 8, exclude: Collection[str] = ()) -> Neighbours:
         """The ``k`` best neighbours of a question; documents in ``exclude`` count as absent."""
@@ -121,7 +139,7 @@ class Retriever:
         """
         chunk_ids = np.asarray(self.store.chunks_of(self.store.rows[doc_id]), dtype=np.int64)
         key = self.encoder.encode([text])[0]
-        lexical = self._lexical.scores(words(text))
+        lexical = self._bm25(text)
         by_cosine = chunk_ids[np.argsort(-self._dense.cosines(key, chunk_ids), kind="stable")]
         by_bm25 = chunk_ids[best_places(lexical[chunk_ids], len(chunk_ids))]
         scored = self._score(chunk_ids, by_cosine, by_bm25, key, lexical)
@@ -135,17 +153,17 @@ class Retriever:
         self, texts: Sequence[str], k: int, exclude: Sequence[Collection[str]]
     ) -> list[Neighbours]:
         keys = self.encoder.encode(texts)
-        absent = [self._chunks_of(documents) for documents in exclude]
+        absent = [self._absent(documents) for documents in exclude]
         depth = max(DEPTH, 2 * k)
         # Absent chunks take places in the dense list; ask for as many more.
-        dense = self._dense.search(keys, depth + max(map(len, absent), default=0))
+        dense = self._dense.search(keys, depth + max(map(len, absent)) - len(self._removed))
         rows = zip(texts, keys, dense, absent, strict=True)
         return [self._search_one(*row, depth, k) for row in rows]
 
     def _search_one(
         self, text: str, key: Keys, dense_ids: Ids, absent: Ids, depth: int, k: int
     ) -> Neighbours:
-        lexical = self._lexical.scores(words(text))
+        lexical = self._bm25(text)
         lexical[absent] = 0
         dense_ids = dense_ids[(dense_ids >= 0) & ~np.isin(dense_ids, absent)][:depth]
         lexical_ids = best_places(lexical, depth)
@@ -156,13 +174,27 @@ class Retriever:
     def _score(
         self, candidates: Ids, dense_ids: Ids, lexical_ids: Ids, key: Keys, lexical: Keys
     ) -> Scored:
-        cosines = self._dense.cosines(key, candidates)
-        return Scored.of(candidates, cosines, lexical[candidates], dense_ids, lexical_ids)
+        cosines, bm25 = self._dense.cosines(key, candidates), lexical[candidates]
+        if not (np.isfinite(cosines).all() and np.isfinite(bm25).all()):
+            raise UserError(damaged(self.folder, "keys or BM25 scores are no numbers"))
+        return Scored.of(candidates, cosines, bm25, dense_ids, lexical_ids)
 
-    def _chunks_of(self, doc_ids: Collection[str]) -> Ids:
-        """Chunk ids of documents, int64 [n]; ids that the index does not have count for nothing."""
+    def _absent(self, doc_ids: Collection[str]) -> Ids:
+        """Chunks that count as absent, int64 [n]; unknown ids count for nothing."""
         rows = [self.store.rows[d] for d in doc_ids if d in self.store.rows]
-        return np.asarray([c for row in rows for c in self.store.chunks_of(row)], dtype=np.int64)
+        return np.concatenate([self._removed, self._chunks(rows)])
+
+    def _chunks(self, rows: Iterable[int]) -> Ids:
+        ranges = (self.store.chunks_of(row) for row in rows)
+        parts = [np.arange(r.start, r.stop, dtype=np.int64) for r in ranges]
+        return np.concatenate([np.empty(0, dtype=np.int64), *parts])
+
+    def _bm25(self, text: str) -> Keys:
+        """BM25 score of every chunk, float32 [chunks]."""
+        try:
+            return self._lexical.scores(words(text))
+        except IndexError as error:
+            raise UserError(damaged(self.folder, "the BM25 index names unknown chunks")) from error
 
     def _distinct(self, scored: Scored, k: int) -> Ids:
         """The ``k`` best candidates of which none lies in the window of a better one, int64 [k]."""
@@ -198,17 +230,4 @@ class Retriever:
             lexical_top=np.sort(scored.bm25)[::-1][:k],
             dense_rank=scored.dense_rank[order],
             lexical_rank=scored.lexical_rank[order],
-        )
-
-
-def _check_encoder(manifest: Manifest, encoder: KeyEncoder, folder: Path) -> None:
-    """Two encoders are one if they give the same key to a probe; names and files may differ."""
-    same = encoder.dim == manifest.dim
-    if same:
-        cosine = float(encoder.encode([PROBE_TEXT])[0] @ np.asarray(manifest.probe, np.float32))
-        same = cosine > PROBE_COSINE
-    if not same:
-        raise UserError(
-            f"{folder}: its keys were made by another embedder than '{encoder.name}' "
-            f"('{manifest.embedder}' at the time); build the index again"
         )

@@ -2,47 +2,67 @@
 
 documents.jsonl       one document a line: id, title, source, text
 document_starts.npy   int64 [documents + 1]   byte where each line begins
-document_ids.json     the ids alone, in order
+document_checks.npy   uint32 [documents]      CRC-32 of each line
+document_ids.jsonl    the ids alone, in order
 document_chunks.npy   int64 [documents + 1]   first chunk of each document
 chunk_starts.npy      int64 [chunks + 1]      first token of each chunk
 chunk_documents.npy   int32 [chunks]          document row of each chunk
+chunk_checks.npy      uint32 [chunks]         CRC-32 of each chunk's tokens, offsets and place
 tokens.npy            uint16 or uint32 [tokens]
 token_offsets.npy     uint32 [tokens, 2]      characters of each token in its document
+
+What is read is checked against its CRC, so that a damaged file gives an error, never wrong text.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from functools import cached_property, lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from index.arrays import Array, ArrayWriter, mapped
 from index.chunks import CHUNK_SIZE, TokenizedText, chunk_lens
+from index.errors import UserError
 from index.sources import Document
 
-Array = NDArray[Any]
+ARRAYS = {
+    "document_starts": np.int64,
+    "document_checks": np.uint32,
+    "document_chunks": np.int64,
+    "chunk_starts": np.int64,
+    "chunk_documents": np.int32,
+    "chunk_checks": np.uint32,
+}
 
 
 class TokenStore:
     """Chunks and documents of an index, read from disk as they are asked for.
 
     ``chunk_id`` counts chunks over all documents in order, so a chunk's continuation, where there
-    is one, is ``chunk_id + 1``. ``len(store)`` is the number of chunks.
+    is one, is ``chunk_id + 1``. ``len(store)`` is the number of chunks. Documents in ``removed``
+    (rows) keep their rows and chunks; ``rows`` and ``present`` leave them out.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._tokens = _map(folder / "tokens.npy")
-        self._offsets = _map(folder / "token_offsets.npy")
-        self._chunk_starts = _map(folder / "chunk_starts.npy")
-        self._chunk_documents = _map(folder / "chunk_documents.npy")
-        self._document_chunks = _map(folder / "document_chunks.npy")
-        self._document_starts = _map(folder / "document_starts.npy")
-        self._lines = np.asarray(np.memmap(folder / "documents.jsonl", dtype=np.uint8, mode="r"))
+    def __init__(self, folder: Path, removed: Sequence[int] = ()) -> None:
+        self.folder, self.removed = folder, frozenset(removed)
+        self._tokens = mapped(folder / "tokens.npy")
+        self._offsets = mapped(folder / "token_offsets.npy")
+        tables = {name: mapped(folder / f"{name}.npy") for name in ARRAYS}
+        self._document_starts = tables["document_starts"]
+        self._document_checks = tables["document_checks"]
+        self._document_chunks = tables["document_chunks"]
+        self._chunk_starts, self._chunk_checks = tables["chunk_starts"], tables["chunk_checks"]
+        self._chunk_documents = tables["chunk_documents"]
+        self._lines = _bytes(folder / "documents.jsonl")
+        self._ids = _bytes(folder / "document_ids.jsonl")
         self._cached = lru_cache(maxsize=64)(self._read_document)
 
     def __len__(self) -> int:
@@ -58,7 +78,7 @@ class TokenStore:
 
     def tokens(self, chunk_id: int) -> Array:
         """Token ids of one chunk N, [<= chunk_size]."""
-        return np.asarray(self._tokens[slice(*self._chunk_starts[[chunk_id, chunk_id + 1]])])
+        return np.asarray(self._tokens[self._checked(chunk_id)])
 
     def value(self, chunk_id: int) -> Array:
         """Token ids of [N, F]: the chunk and its continuation, [<= 2 * chunk_size]."""
@@ -75,8 +95,7 @@ class TokenStore:
 
     def chunk_span(self, chunk_id: int) -> tuple[int, int, int]:
         """``(document_row, start, end)``: characters of the chunk N alone in the document."""
-        window = slice(*self._chunk_starts[[chunk_id, chunk_id + 1]])
-        return (self.document_row(chunk_id), *self._characters(window))
+        return (self.document_row(chunk_id), *self._characters(self._checked(chunk_id)))
 
     def document_row(self, chunk_id: int) -> int:
         return int(self._chunk_documents[chunk_id])
@@ -84,6 +103,10 @@ class TokenStore:
     def document_rows(self) -> NDArray[np.int32]:
         """Document row of every chunk, int32 [chunks]."""
         return self._chunk_documents
+
+    def first_chunks(self) -> NDArray[np.int64]:
+        """First chunk of every document, and the number of chunks, int64 [documents + 1]."""
+        return self._document_chunks
 
     def chunks_of(self, document_row: int) -> range:
         """The chunk ids of one document."""
@@ -96,13 +119,27 @@ class TokenStore:
 
     @cached_property
     def rows(self) -> dict[str, int]:
-        """Document row by document id."""
-        ids = json.loads((self.folder / "document_ids.json").read_text(encoding="utf-8"))
-        return {doc_id: row for row, doc_id in enumerate(ids)}
+        """Document row by document id, without the removed ones."""
+        ids = map(json.loads, self._ids.tobytes().splitlines())
+        return {doc_id: row for row, doc_id in enumerate(ids) if row not in self.removed}
+
+    def present(self) -> Iterator[int]:
+        """The rows of all documents that were not removed, in order."""
+        return (row for row in range(self.num_documents) if row not in self.removed)
+
+    def tokenized(self, row: int) -> TokenizedText:
+        """All tokens of one document."""
+        parts = [self._checked(chunk) for chunk in self.chunks_of(row)]
+        whole = slice(parts[0].start, parts[-1].stop)
+        ids, offsets = self._tokens[whole], self._offsets[whole]
+        return TokenizedText(ids.astype(np.int64), offsets.astype(np.int64))
 
     def _read_document(self, row: int) -> Document:
         start, end = (int(b) for b in self._document_starts[[row, row + 1]])
-        return Document(**json.loads(self._lines[start:end].tobytes()))
+        line = self._lines[start:end].tobytes()
+        if zlib.crc32(line) != self._document_checks[row]:
+            raise _damaged(self.folder, f"document {row}")
+        return Document(**json.loads(line))
 
     def continuation(self, chunk_id: int) -> int:
         """The next chunk of the same document, or ``chunk_id`` itself where it is the last."""
@@ -113,82 +150,106 @@ class TokenStore:
         return following if same else chunk_id
 
     def _window(self, chunk_id: int) -> slice:
-        return slice(*self._chunk_starts[[chunk_id, self.continuation(chunk_id) + 1]])
+        last = self.continuation(chunk_id)
+        return slice(self._checked(chunk_id).start, self._checked(last).stop)
+
+    def _checked(self, chunk_id: int) -> slice:
+        """The tokens of one chunk: as they were written, at the place that they were written for.
+
+        Raises:
+            UserError: they are not.
+        """
+        begin, end = (int(t) for t in self._chunk_starts[[chunk_id, chunk_id + 1]])
+        last = self.continuation(chunk_id) == chunk_id
+        parts = (self._tokens[begin:end], self._offsets[begin:end])
+        if _check(self.document_row(chunk_id), last, *parts) != self._chunk_checks[chunk_id]:
+            raise _damaged(self.folder, f"chunk {chunk_id}")
+        return slice(begin, end)
 
     def _characters(self, window: slice) -> tuple[int, int]:
         return int(self._offsets[window.start, 0]), int(self._offsets[window.stop - 1, 1])
 
 
 class StoreWriter:
-    """Writes a token store document by document; memory grows with chunks, not with text.
+    """Writes a token store document by document; memory does not grow with it.
 
     A context: the folder is a store once it is left without an error.
     """
 
     def __init__(self, folder: Path, vocab_size: int, chunk_size: int = CHUNK_SIZE) -> None:
-        self._folder, self._chunk_size = folder, chunk_size
+        self._chunk_size = chunk_size
         self._token_type = np.uint16 if vocab_size < 2**16 else np.uint32
-        self._lines = (folder / "documents.jsonl").open("wb")
-        self._tokens = (folder / "tokens.raw").open("wb")
-        self._offsets = (folder / "token_offsets.raw").open("wb")
-        self._document_starts, self._document_chunks = [0], [0]
-        self._chunk_starts: list[int] = [0]
-        self._chunk_documents: list[int] = []
-        self._ids: list[str] = []
+        self._open = ExitStack()
+        enter = self._open.enter_context
+        self._lines = enter((folder / "documents.jsonl").open("wb"))
+        self._ids = enter((folder / "document_ids.jsonl").open("wb"))
+        self._tokens = enter(ArrayWriter(folder / "tokens.npy", self._token_type))
+        self._offsets = enter(ArrayWriter(folder / "token_offsets.npy", np.uint32, (2,)))
+        self._tables = {
+            name: enter(ArrayWriter(folder / f"{name}.npy", dtype))
+            for name, dtype in ARRAYS.items()
+        }
+        for name in ("document_starts", "document_chunks", "chunk_starts"):
+            self._tables[name].append(0)
 
     @property
     def num_documents(self) -> int:
-        return len(self._ids)
+        return len(self._tables["document_checks"])
+
+    @property
+    def num_chunks(self) -> int:
+        return len(self._tables["chunk_checks"])
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self._tokens)
 
     def add(self, document: Document, tokens: TokenizedText) -> None:
         """Appends one document with at least one token."""
         assert len(tokens.ids), "a document without tokens has no chunks"
-        line = json.dumps(vars(document), ensure_ascii=False).encode() + b"\n"
+        self._add_chunks(tokens.ids.astype(self._token_type), tokens.offsets.astype(np.uint32))
+        line = _line(vars(document))
         self._lines.write(line)
-        self._tokens.write(tokens.ids.astype(self._token_type).tobytes())
-        self._offsets.write(tokens.offsets.astype(np.uint32).tobytes())
-        lens = chunk_lens(len(tokens.ids), self._chunk_size)
-        self._chunk_starts += [int(s) for s in self._chunk_starts[-1] + np.cumsum(lens)]
-        self._chunk_documents += [len(self._ids)] * len(lens)
-        self._ids.append(document.id)
-        self._document_starts.append(self._document_starts[-1] + len(line))
-        self._document_chunks.append(len(self._chunk_documents))
+        self._ids.write(_line(document.id))
+        self._tables["document_checks"].append(zlib.crc32(line))
+        self._tables["document_starts"].append(self._lines.tell())
+        self._tables["document_chunks"].append(self.num_chunks)
+
+    def _add_chunks(self, ids: Array, offsets: Array) -> None:
+        row, before = self.num_documents, self.num_tokens
+        ends = list(accumulate(chunk_lens(len(ids), self._chunk_size)))
+        begins = [0, *ends[:-1]]
+        checks = [
+            _check(row, end == ends[-1], ids[begin:end], offsets[begin:end])
+            for begin, end in zip(begins, ends, strict=True)
+        ]
+        self._tokens.extend(ids)
+        self._offsets.extend(offsets)
+        self._tables["chunk_starts"].extend(np.asarray(ends) + before)
+        self._tables["chunk_documents"].extend([row] * len(ends))
+        self._tables["chunk_checks"].extend(checks)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        for stream in (self._lines, self._tokens, self._offsets):
-            stream.close()
-        if error is None:
-            self._write_tables()
-
-    def _write_tables(self) -> None:
-        num_tokens = self._chunk_starts[-1]
-        _raw_to_npy(self._folder / "tokens.raw", self._token_type, (num_tokens,))
-        _raw_to_npy(self._folder / "token_offsets.raw", np.uint32, (num_tokens, 2))
-        self._save("document_starts", self._document_starts, np.int64)
-        self._save("document_chunks", self._document_chunks, np.int64)
-        self._save("chunk_starts", self._chunk_starts, np.int64)
-        self._save("chunk_documents", self._chunk_documents, np.int32)
-        ids = json.dumps(self._ids, ensure_ascii=False)
-        (self._folder / "document_ids.json").write_text(ids, encoding="utf-8")
-
-    def _save(self, name: str, values: Iterable[int], dtype: Any) -> None:
-        np.save(self._folder / f"{name}.npy", np.asarray(values, dtype=dtype), allow_pickle=False)
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
 
 
-def _map(file: Path) -> Array:
-    """An array on disk; as a plain view, which is indexed three times faster than a memmap."""
-    return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
+def _check(row: int, last: bool, ids: Array, offsets: Array) -> int:
+    """CRC-32 of a chunk, which depends on whose it is and on whether another one follows."""
+    place = zlib.crc32(f"{row} {last}".encode())
+    return zlib.crc32(offsets.tobytes(), zlib.crc32(ids.tobytes(), place))
 
 
-def _raw_to_npy(raw: Path, dtype: Any, shape: tuple[int, ...]) -> None:
-    """Copies a raw file in pieces into an ``.npy`` of the same name, and removes it."""
-    out = np.lib.format.open_memmap(raw.with_suffix(".npy"), mode="w+", dtype=dtype, shape=shape)
-    source = np.memmap(raw, dtype=dtype, mode="r", shape=shape)
-    for start in range(0, shape[0], 1 << 22):
-        out[start : start + (1 << 22)] = source[start : start + (1 << 22)]
-    out.flush()
-    del source
-    raw.unlink()
+def _line(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+
+
+def _bytes(file: Path) -> NDArray[np.uint8]:
+    return np.asarray(np.memmap(file, dtype=np.uint8, mode="r"))
+
+
+def _damaged(folder: Path, what: str) -> UserError:
+    out = folder.parent
+    return UserError(f"{folder}: {what} is damaged; find the file with: retro index verify {out}")

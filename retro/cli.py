@@ -14,7 +14,7 @@ from index.errors import UserError
 DISTRIBUTION = "retro-abstain"
 
 COMMANDS = {
-    "index": ("index.cli", "build, search and describe a token database"),
+    "index": ("index.cli", "build, change, search and check a token database"),
     "ask": ("retro.ask_cli", "answer questions from a database, or say that it cannot"),
     "certify": (
         "retro.certify_cli",
@@ -31,6 +31,7 @@ COMMANDS = {
 EXTRAS = {
     "faiss": "cpu",
     "gradio": "ui",
+    "pyarrow": "ingest",
     "selectolax": "ingest",
     "matplotlib": "eval",
     "sklearn": "eval",

@@ -145,7 +145,7 @@ def prepare_text(
 def _cut(store: TokenStore, num_chunks: int) -> list[_Cut]:
     """Every document in sequences of ``num_chunks``; a rest of one chunk has nobody to hear."""
     cuts = []
-    for document in range(store.num_documents):
+    for document in store.present():
         chunks = store.chunks_of(document)
         for first in range(chunks.start, chunks.stop, num_chunks):
             part = range(first, min(first + num_chunks, chunks.stop))

@@ -21,7 +21,9 @@ class Store:
 
     def __init__(self, *documents: Document) -> None:
         self._documents = documents
-        self.num_documents = len(documents)
+
+    def present(self) -> range:
+        return range(len(self._documents))
 
     def document(self, row: int) -> Document:
         return self._documents[row]

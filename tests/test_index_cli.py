@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
-from index_fakes import small_index, tiny_tokenizer, write_facts
+from index_fakes import FACTS, small_index, tiny_tokenizer, write_facts, write_jsonl
+from pyarrow import parquet
 
+from index.grow import remove_documents
+from index.retriever import Retriever
 from retro.cli import main
 
 
@@ -70,6 +75,12 @@ def test_verify_finds_a_changed_byte(folder: Path, capsys: pytest.CaptureFixture
         ["search", "absent", " "],
         ["info", "absent"],
         ["verify", "absent"],
+        ["add", "absent", "empty"],
+        ["update", "empty", "absent"],
+        ["remove", "absent", "id"],
+        ["compact", "absent"],
+        ["merge", "absent", "--out", "out"],
+        ["export", "absent", "--out", "out.parquet"],
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(
@@ -83,3 +94,51 @@ def test_mistakes_are_one_line_and_exit_code_2(
     assert main(["index", *arguments]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def hashing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An index whose tokenizer is found again."""
+    monkeypatch.setattr("index.grow.load_tokenizer", lambda name: tiny_tokenizer())
+    return folder
+
+
+def test_an_index_grows_and_shrinks(
+    hashing: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = write_jsonl(tmp_path / "new.jsonl", [{"id": "tin", "text": "Tin is a soft metal."}])
+    steps = [
+        (["add", str(hashing), str(new)], "6 documents"),
+        (["add", str(hashing), str(new)], "'tin'"),
+        (["update", str(hashing), str(new)], "6 documents, .* (nothing has changed)"),
+        (["remove", str(hashing), "tin", "camel"], "4 documents, .* 2 removed"),
+        (["remove", str(hashing), "tin"], "no document 'tin'"),
+        (["info", str(hashing)], "removed           2"),
+        (["compact", str(hashing)], "4 documents, .* 0 skipped\n"),
+        (["merge", str(hashing), "--out", str(tmp_path / "merged")], "4 documents"),
+        (["verify", str(tmp_path / "merged")], "files are as they were written"),
+    ]
+    for arguments, expected in steps:
+        code = main(["index", *arguments])
+        shown = capsys.readouterr()
+        assert (code == 2) == expected.startswith(("'", "no"))
+        assert re.search(expected.replace("(", r"\(").replace(")", r"\)"), shown.out + shown.err)
+
+
+def test_an_index_is_written_as_parquet(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "chunks.parquet"
+    remove_documents(folder, ["venus"])
+    assert main(["index", "export", str(folder), "--out", str(out), "--keys"]) == 0
+    table = parquet.read_table(out)
+    retriever = Retriever.open(folder)
+    assert table.num_rows == retriever.manifest.num_chunks
+    rows = table.to_pylist()
+    assert {row["doc_id"] for row in rows} == set(retriever.store.rows)
+    for row in rows:
+        text = FACTS[row["title"]]
+        assert row["text"] == text[row["start"] : row["end"]]
+        [key] = retriever.encoder.encode([f"{row['title']}. {row['text']}"])
+        np.testing.assert_allclose(row["key"], key, atol=1e-3)
+    assert main(["index", "export", str(folder), "--out", str(tmp_path / "chunks.csv")]) == 2

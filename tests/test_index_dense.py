@@ -32,7 +32,7 @@ def test_every_type_finds_the_nearest_keys(tmp_path: Path, kind: str) -> None:
     faiss_index = build_faiss(keys, kind)
     probes, _ = num_probes(faiss_index, keys)
     faiss.write_index(faiss_index, str(tmp_path / "faiss.index"))
-    dense = DenseIndex(tmp_path, probes)
+    dense = DenseIndex(tmp_path, keys.shape, probes)
     queries = keys[::50].astype(np.float32)
     exact = np.argsort(-queries @ keys.T.astype(np.float32), axis=1)[:, :10]
     found = dense.search(queries, 10)
@@ -75,7 +75,33 @@ def test_depth_is_no_more_than_there_are_keys(tmp_path: Path) -> None:
     keys = clustered_keys(5)
     np.save(tmp_path / "keys.npy", keys)
     faiss.write_index(build_faiss(keys, "Flat"), str(tmp_path / "faiss.index"))
-    assert DenseIndex(tmp_path, 0).search(keys[:2].astype(np.float32), 100).shape == (2, 5)
+    assert DenseIndex(tmp_path, (5, 16), 0).search(keys[:2].astype(np.float32), 100).shape == (2, 5)
+
+
+@pytest.mark.parametrize("kind", ["Flat", "IVF64,SQ8", "IVF64_HNSW32,SQ8"])
+def test_removed_chunks_are_never_found(tmp_path: Path, kind: str) -> None:
+    import faiss
+
+    keys = clustered_keys()
+    np.save(tmp_path / "keys.npy", keys)
+    faiss_index = build_faiss(keys, kind)
+    probes, _ = num_probes(faiss_index, keys)
+    faiss.write_index(faiss_index, str(tmp_path / "faiss.index"))
+    query = keys[:1].astype(np.float32)
+    before = DenseIndex(tmp_path, keys.shape, probes).search(query, 20)[0]
+    after = DenseIndex(tmp_path, keys.shape, probes, before[::2]).search(query, 10)[0]
+    assert after.tolist() == before[1::2].tolist()
+
+
+def test_files_that_hold_something_else_are_told(tmp_path: Path) -> None:
+    import faiss
+
+    keys = clustered_keys(5)
+    np.save(tmp_path / "keys.npy", keys)
+    faiss.write_index(build_faiss(keys, "Flat"), str(tmp_path / "faiss.index"))
+    for shape in ((5, 15), (6, 16)):
+        with pytest.raises(ValueError, match="keys of"):
+            DenseIndex(tmp_path, shape, 0)
 
 
 def test_the_type_grows_with_the_database_and_can_always_be_trained() -> None:

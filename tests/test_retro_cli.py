@@ -13,7 +13,7 @@ import typer
 from index.errors import UserError
 from retro import cli, doctor
 
-HEAVY = {"torch", "transformers", "faiss", "gradio", "numpy", "bm25s", "typer"}
+HEAVY = {"torch", "transformers", "faiss", "gradio", "numpy", "pyarrow", "typer"}
 
 StandIn = Callable[[Callable[[], None]], None]
 

@@ -1,0 +1,155 @@
+"""What building an index costs beside embedding its chunks, and how its memory grows.
+
+    python benchmarks/index_build.py --corpus demo/corpus --chunks 600
+
+Time: a build with MiniLM against ``SentenceTransformer.encode`` (batches of 32) of the same
+chunks, by turns in one process, the models loaded beforehand; wall and processor time.
+Memory: builds with hashed words for keys, of the corpus and of ten times its text, each in a
+process of its own: the peak of the resident size (it counts pages of mapped files, which the system
+takes back when it needs them) and of its anonymous part. Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from index.chunks import CHUNK_SIZE, num_chunks, tokenize
+from index.sources import Document, read_documents
+from index.weights import load_tokenizer
+
+TOKENIZER = "smollm2-135m"
+TIMES = 10
+TURNS = 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--chunks", type=int, default=600, help="for the comparison of times")
+    parser.add_argument("--documents", type=int, default=1000, help="at most, for the memory")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = memory(options.corpus, Path(folder), options.documents)
+        print(json.dumps(found | times(options.corpus, Path(folder), options.chunks), indent=1))
+
+
+def times(corpus: Path, folder: Path, chunks: int) -> dict[str, Any]:
+    """Seconds of builds and of plain encoding, summed over ``TURNS`` turns, and their ratio."""
+    from sentence_transformers import SentenceTransformer
+
+    from index.assemble import key_text
+    from index.build import build_index
+    from index.keys import open_encoder
+    from index.store import TokenStore
+    from index.weights import resolve
+
+    source = write(folder / "some.jsonl", some_chunks(corpus, chunks))
+    encoder, plain = open_encoder("minilm"), SentenceTransformer(str(resolve("minilm")))
+    out = folder / "index"
+
+    def build() -> None:
+        build_index([source], out, embedder=encoder, progress=False)
+
+    build()
+    [files] = out.glob("v*")
+    store = TokenStore(files)
+    texts = [key_text(store, chunk) for chunk in range(len(store))]
+    plain.encode(texts[:64])
+    built, encoded = (0.0, 0.0), (0.0, 0.0)
+    for _ in range(TURNS):
+        encoded = add(encoded, seconds(lambda: plain.encode(texts, batch_size=32)))
+        built = add(built, seconds(build))
+    return {
+        "chunks": len(texts),
+        "build_s": built[0],
+        "encode_s": encoded[0],
+        "ratio": built[0] / encoded[0],
+        "processor_ratio": built[1] / encoded[1],
+    }
+
+
+def memory(corpus: Path, folder: Path, limit: int) -> dict[str, Any]:
+    """Peaks in MB of a build of some documents, and of ``TIMES`` as many."""
+    documents = list(
+        islice((d for d in read_documents([corpus]) if isinstance(d, Document)), limit)
+    )
+    found: dict[str, Any] = {}
+    for times in (1, TIMES):
+        source = write(folder / f"{times}.jsonl", copies(documents, times))
+        for name, megabytes in peaks(source, folder / f"index{times}").items():
+            found[f"{name}_mb_{times}x"] = megabytes
+    for name in ("resident", "anonymous"):
+        found[f"{name}_growth"] = found[f"{name}_mb_{TIMES}x"] / found[f"{name}_mb_1x"]
+    return found
+
+
+def peaks(source: Path, out: Path) -> dict[str, float]:
+    code = (
+        "import sys; from pathlib import Path; from index.build import build_index;"
+        "m = build_index([Path(sys.argv[1])], Path(sys.argv[2]), embedder='hashing');"
+        "print(m.num_chunks)"
+    )
+    command = [sys.executable, "-c", code, str(source), str(out)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    resident = anonymous = 0
+    while child.poll() is None:
+        with suppress(OSError, KeyError):
+            lines = Path(f"/proc/{child.pid}/status").read_text().splitlines()
+            status = dict(line.split(":", 1) for line in lines)
+            resident = int(status["VmHWM"].split()[0])
+            anonymous = max(anonymous, int(status["RssAnon"].split()[0]))
+        time.sleep(0.01)
+    assert child.stdout is not None
+    chunks = int(child.stdout.read())
+    return {"resident": resident / 1024, "anonymous": anonymous / 1024, "chunks": chunks}
+
+
+def some_chunks(corpus: Path, count: int) -> Iterator[Document]:
+    """The first documents of a corpus that have ``count`` chunks."""
+    tokenizer = load_tokenizer(TOKENIZER)
+    for document in read_documents([corpus]):
+        if isinstance(document, Document):
+            yield document
+            count -= num_chunks(len(tokenize(tokenizer, [document.text])[0].ids), CHUNK_SIZE)
+            if count <= 0:
+                return
+
+
+def copies(documents: list[Document], times: int) -> Iterator[Document]:
+    """Documents over and over, each time with another first word: no text comes twice."""
+    for number in range(times):
+        for document in documents:
+            text = f"{number} {document.text}"
+            yield replace(document, id=f"{number}/{document.id}", text=text)
+
+
+def write(file: Path, documents: Iterator[Document]) -> Path:
+    with file.open("w", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(asdict(document)) + "\n" for document in documents)
+    return file
+
+
+def seconds(work: Callable[[], Any]) -> tuple[float, float]:
+    """Wall and processor time."""
+    wall, processor = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - processor
+
+
+def add(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    return one[0] + other[0], one[1] + other[1]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Arrays as ``.npy`` files: written as they grow, mapped to be read; knows nothing of content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import DTypeLike, NDArray
+
+Array = NDArray[Any]
+
+
+class ArrayWriter:
+    """Writes an array to disk row by row, so that memory does not grow with it; a context.
+
+    numpy leaves room in a header for a longer first axis, so the true length is put in at the end.
+    """
+
+    def __init__(self, file: Path, dtype: DTypeLike, row: tuple[int, ...] = ()) -> None:
+        self._dtype, self._row = np.dtype(dtype), row
+        self._stream = file.open("wb")
+        self._len = 0
+        self._write_header()
+        self._start = self._stream.tell()
+
+    def __len__(self) -> int:
+        return self._len
+
+    def extend(self, rows: Any) -> None:
+        """Appends an array [n, *row], or a sequence that makes one."""
+        rows = np.ascontiguousarray(rows, dtype=self._dtype).reshape(-1, *self._row)
+        self._stream.write(rows.data if rows.size else b"")
+        self._len += len(rows)
+
+    def append(self, value: int) -> None:
+        """Appends one number."""
+        self.extend([value])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._stream:
+            self._stream.seek(0)
+            self._write_header()
+            assert self._stream.tell() == self._start, "the header has grown over the rows"
+
+    def _write_header(self) -> None:
+        header = {
+            "descr": npy.dtype_to_descr(self._dtype),
+            "fortran_order": False,
+            "shape": (self._len, *self._row),
+        }
+        npy.write_array_header_1_0(self._stream, header)
+
+
+def mapped(file: Path) -> Array:
+    """An array on disk; as a plain view, which is indexed three times faster than a memmap.
+
+    Raises:
+        ValueError: the file is not an ``.npy`` of plain numbers in this machine's byte order.
+    """
+    array = np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
+    if not array.dtype.isnative or not array.flags.c_contiguous:
+        raise ValueError(f"{file.name}: foreign byte order or layout")
+    return array

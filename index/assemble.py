@@ -1,0 +1,273 @@
+"""Makes a version of an index from a stream of documents: store → words → keys → FAISS → manifest.
+
+Every stage ends with a line in the journal (``index.folder``), and so does every shard of keys:
+what is whole is never made again. Keys that another index holds are copied, not computed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.arrays import Array, ArrayWriter, mapped
+from index.chunks import TokenizedText
+from index.dense import build_faiss, faiss_type, num_probes, own_distances
+from index.errors import UserError
+from index.folder import Request, Work
+from index.keys import KeyEncoder
+from index.lexical import write_lexical
+from index.manifest import FORMAT, NAME, Manifest, flush
+from index.progress import bar
+from index.recipe import Recipe
+from index.request import differences
+from index.sources import Document, Skipped
+from index.store import StoreWriter, TokenStore
+
+SKIPPED = "skipped.jsonl"
+SHARD = 512
+"""Chunks embedded, written and noted at a time: what a kill can lose."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A document on its way into an index.
+
+    ``origin``: number of the base and chunk there from which its keys are copied; None if they
+    are to be computed.
+    """
+
+    document: Document
+    tokens: TokenizedText
+    origin: tuple[int, int] | None = None
+
+
+def open_work(out: Path, request: Request, progress: bool) -> Work:
+    """The unfinished work that made the same thing, or new work; says on stderr which."""
+    work = Work.found(out)
+    if work is None:
+        return Work.begin(out, request)
+    if changed := differences(work.request, request):
+        _say(f"{out}: starting anew, other than last time: {changed}", progress)
+    elif not work.intact():
+        _say(f"{out}: starting anew, files of the unfinished build are gone", progress)
+    else:
+        _say(f"{out}: going on with the unfinished build of {work.built}", progress)
+        work.mend()
+        return work
+    return Work.begin(out, request)
+
+
+def assemble(
+    work: Work,
+    recipe: Recipe,
+    entries: Iterable[Entry | Skipped],
+    *,
+    encoder: KeyEncoder | None = None,
+    bases: Sequence[Array] = (),
+    progress: bool = True,
+) -> Manifest:
+    """Makes, or goes on making, the version that ``work`` is for, and publishes it.
+
+    ``entries`` is read only if the store is not whole yet. ``bases`` are the keys [chunks, dim]
+    of the indexes that entries come from; ``encoder`` makes those of the others.
+
+    Raises:
+        UserError: no entry is a document; the work is dropped.
+    """
+    try:
+        stored = work.stage("store") or _write_store(work, recipe, entries, progress)
+    except UserError:
+        work.drop()
+        raise
+    store = TokenStore(work.files)
+    if not work.stage("words"):
+        _write_words(store, work.files, progress)
+        work.finish("words")
+    if not work.stage("keys"):
+        _write_keys(work, store, recipe.dim, encoder, bases, progress)
+        work.finish("keys")
+    dense = work.stage("dense") or _write_faiss(work, store)
+    manifest = Manifest(
+        format=FORMAT,
+        version=work.version,
+        built=work.built,
+        **{name: stored[name] for name in ("num_documents", "num_chunks", "num_tokens")},
+        num_skipped=stored["num_skipped"],
+        **asdict(recipe),
+        faiss_type=dense["faiss_type"],
+        libraries=work.request["libraries"],
+        files=work.records(),
+        own_distances=tuple(dense["own_distances"]),
+        num_probes=dense["num_probes"],
+        recall_at_10=dense["recall_at_10"],
+    )
+    manifest.write(work.folder / NAME)
+    return work.publish()
+
+
+def key_text(store: TokenStore, chunk: int) -> str:
+    """What is embedded for a chunk: the title tells what its "it" and "he" stand for."""
+    return _titled(store, ". ", *store.chunk_span(chunk))
+
+
+def read_skipped(folder: Path) -> Iterator[Skipped]:
+    """What was left out of an index, and why.
+
+    Raises:
+        UserError: there is no index in ``folder``.
+    """
+    file = folder / Manifest.read(folder).version / SKIPPED
+    with file.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield Skipped(**json.loads(line))
+
+
+def _write_store(
+    work: Work, recipe: Recipe, entries: Iterable[Entry | Skipped], progress: bool
+) -> dict[str, Any]:
+    """Documents, tokens, what was left out, and beside the files where keys come from."""
+    first: Skipped | None = None
+    num_skipped = 0
+    with (
+        StoreWriter(work.files, recipe.vocab_size, recipe.chunk_size) as writer,
+        ArrayWriter(work.folder / "origins.npy", np.int64, (2,)) as origins,
+        (work.files / SKIPPED).open("w", encoding="utf-8") as skipped,
+    ):
+        for entry in bar(entries, "Reading", "doc", progress):
+            if isinstance(entry, Entry):
+                writer.add(entry.document, entry.tokens)
+                origins.extend(entry.origin or (-1, -1))
+                continue
+            first = first or entry
+            num_skipped += 1
+            skipped.write(json.dumps(vars(entry), ensure_ascii=False) + "\n")
+        if not writer.num_documents:
+            raise UserError(_nothing(first, num_skipped))
+    flush(work.folder / "origins.npy")
+    return work.finish(
+        "store",
+        num_documents=writer.num_documents,
+        num_chunks=writer.num_chunks,
+        num_tokens=writer.num_tokens,
+        num_skipped=num_skipped,
+    )
+
+
+def _nothing(first: Skipped | None, count: int) -> str:
+    if first is None:
+        return "no documents in the sources; give files or folders with .txt .md .html .jsonl"
+    more = f" (and {count - 1} more)" if count > 1 else ""
+    return (
+        f"nothing to index, all was skipped: {first.source}: {first.reason}{more}; "
+        "mend or convert the files"
+    )
+
+
+def _write_words(store: TokenStore, folder: Path, progress: bool) -> None:
+    """BM25 over ``title [N, F]``: with its continuation a chunk is found more often."""
+    texts = (_titled(store, " ", *store.span(chunk)) for chunk in range(len(store)))
+    write_lexical(bar(texts, "Words", "chunk", progress, len(store)), folder / "bm25")
+
+
+def _titled(store: TokenStore, mark: str, row: int, start: int, end: int) -> str:
+    document = store.document(row)
+    return mark.join(part for part in (document.title, document.text[start:end]) if part)
+
+
+def _write_keys(
+    work: Work,
+    store: TokenStore,
+    dim: int,
+    encoder: KeyEncoder | None,
+    bases: Sequence[Array],
+    progress: bool,
+) -> None:
+    """Keys of ``title. N``, float16 [chunks, dim], shard by shard, from the first missing one."""
+    file, shape = work.files / "keys.npy", (len(store), dim)
+    done = _whole_keys(work, shape)
+    if done:
+        _say(f"continuing at chunk {done:,} of {len(store):,}", progress)
+    else:
+        scratch = work.folder / "keys.npy"  # under its name it is never shorter than it says
+        np.lib.format.open_memmap(scratch, "w+", np.float16, shape).flush()
+        scratch.replace(file)
+    origins = mapped(work.folder / "origins.npy")
+    with bar(None, "Keys", "chunk", progress, len(store), done) as line:
+        for start in range(done, len(store), SHARD):
+            chunks = np.arange(start, min(start + SHARD, len(store)))
+            keys = _shard(store, chunks, dim, origins, encoder, bases)
+            _write_shard(file, start, keys)
+            work.note({"shard": [start, len(keys), sha256(keys.tobytes()).hexdigest()]})
+            line.update(len(keys))
+
+
+def _shard(
+    store: TokenStore,
+    chunks: NDArray[np.int64],
+    dim: int,
+    origins: Array,
+    encoder: KeyEncoder | None,
+    bases: Sequence[Array],
+) -> NDArray[np.float16]:
+    """Keys of some chunks, float16 [n, dim]: copied where a base has them, else computed."""
+    rows = store.document_rows()[chunks]
+    base, first = origins[rows].T
+    places = first + chunks - store.first_chunks()[rows]
+    keys = np.empty((len(chunks), dim), dtype=np.float16)
+    for number, held in enumerate(bases):
+        kept = np.flatnonzero(base == number)
+        keys[kept] = held[places[kept]]
+    fresh = np.flatnonzero(base < 0)
+    if len(fresh):
+        assert encoder is not None, "new documents need an encoder"
+        keys[fresh] = encoder.encode([key_text(store, int(chunk)) for chunk in chunks[fresh]])
+    return keys
+
+
+def _write_shard(file: Path, start: int, keys: NDArray[np.float16]) -> None:
+    """Mapped anew for each shard, so that written pages do not count as this process's memory."""
+    whole = np.lib.format.open_memmap(file, "r+")
+    whole[start : start + len(keys)] = keys
+    whole.flush()
+
+
+def _whole_keys(work: Work, shape: tuple[int, int]) -> int:
+    """How many keys, from the first on, are on disk as they were noted in the journal."""
+    done = 0
+    with_keys = (work.files / "keys.npy").exists()
+    keys = mapped(work.files / "keys.npy") if with_keys else np.empty((0, 0), np.float16)
+    for start, count, digest in work.notes("shard") if keys.shape == shape else ():
+        part = keys[start : start + count]
+        if start == done and sha256(part.tobytes()).hexdigest() == digest:
+            done += count
+    return done
+
+
+def _write_faiss(work: Work, store: TokenStore) -> dict[str, Any]:
+    import faiss
+
+    keys = mapped(work.files / "keys.npy")
+    faiss_index = build_faiss(keys, faiss_type(len(keys)))
+    faiss.write_index(faiss_index, str(work.files / "faiss.index"))
+    probes, recall = num_probes(faiss_index, keys)
+    distances = own_distances(faiss_index, keys, store.document_rows())
+    return work.finish(
+        "dense",
+        faiss_type=faiss_type(len(keys)),
+        own_distances=[round(float(distance), 6) for distance in distances],
+        num_probes=probes,
+        recall_at_10=round(recall, 4),
+    )
+
+
+def _say(text: str, progress: bool) -> None:
+    if progress:
+        print(text, file=sys.stderr)

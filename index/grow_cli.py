@@ -1,0 +1,88 @@
+"""``retro index add|update|remove|compact|merge|export``: changes an index, or writes it out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from index.errors import UserError
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="An index folder.")]
+Sources = Annotated[
+    list[Path], typer.Argument(metavar="SOURCE", help="Files or folders, as for build.")
+]
+
+
+def add(folder: Folder, sources: Sources) -> None:
+    """Add documents; those that are there keep their keys."""
+    _grow(folder, sources, update=False)
+
+
+def update(folder: Folder, sources: Sources) -> None:
+    """Add documents, and replace those whose id is there already but whose text has changed."""
+    _grow(folder, sources, update=True)
+
+
+def remove(
+    folder: Folder,
+    doc_ids: Annotated[list[str], typer.Argument(metavar="DOC_ID", help="As search shows them.")],
+) -> None:
+    """Have documents count as absent from now on; compact frees their space."""
+    from index.grow import remove_documents
+
+    typer.echo(describe(folder, remove_documents(folder, doc_ids)))
+
+
+def compact(folder: Folder) -> None:
+    """Write the index anew without the documents that were removed."""
+    from index.grow import compact_index
+
+    typer.echo(describe(folder, compact_index(folder)))
+
+
+def merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Index folders.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The index folder to write.")],
+) -> None:
+    """Write one index of the documents of several, without embedding them again."""
+    from index.grow import merge_indexes
+
+    typer.echo(describe(out, merge_indexes(folders, out)))
+
+
+def export(
+    folder: Folder,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A .parquet file to write.")],
+    keys: Annotated[bool, typer.Option("--keys", help="With the key of every chunk.")] = False,
+) -> None:
+    """Write all chunks, with their documents' names, to a Parquet file."""
+    from index.export import export_parquet
+
+    if out.suffix != ".parquet":
+        raise UserError(f"{out}: only Parquet is written; give --out FILE.parquet")
+    typer.echo(f"{out}: {export_parquet(folder, out, keys=keys):,} chunks")
+
+
+COMMANDS: tuple[Callable[..., None], ...] = (add, update, remove, compact, merge, export)
+
+
+def describe(folder: Path, manifest: Any) -> str:
+    """One line about what an index now holds."""
+    removed = f", {len(manifest.removed):,} removed" if manifest.removed else ""
+    return (
+        f"{folder}: {manifest.num_documents:,} documents, {manifest.num_chunks:,} chunks, "
+        f"{manifest.num_tokens:,} tokens, {manifest.num_skipped:,} skipped{removed}"
+    )
+
+
+def _grow(folder: Path, sources: list[Path], update: bool) -> None:
+    from index.grow import add_documents
+    from index.manifest import Manifest
+
+    before = Manifest.read(folder).version
+    manifest = add_documents(folder, sources, update=update)
+    unchanged = " (nothing has changed)" if manifest.version == before else ""
+    typer.echo(describe(folder, manifest) + unchanged)
