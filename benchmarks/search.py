@@ -25,7 +25,8 @@ from typing import Any
 import faiss
 import numpy as np
 
-from index.dense import DenseIndex, build_faiss, faiss_type, num_probes, visit
+from index.dense import DenseIndex
+from index.faiss_store import FaissStore, faiss_type, visit
 
 DIM, CLUSTERS, RANK, BLOCK = 384, 2000, 24, 1 << 16
 QUERIES = 300
@@ -69,16 +70,14 @@ def measured(keys: Any, queries: Any, kind: str) -> dict[str, Any]:
     """All figures of one database."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        np.save(folder / "keys.npy", keys)
         begin = time.perf_counter()
-        built = build_faiss(keys, kind)
-        seconds = time.perf_counter() - begin
-        probes, recall = num_probes(built, keys)
-        faiss.write_index(built, str(folder / "faiss.index"))
-        del built
+        written, recall = FaissStore.write(folder / "faiss.index", keys, kind)
+        probes, seconds = written.probes, time.perf_counter() - begin
+        del written
         size = (folder / "faiss.index").stat().st_size
         begin = time.perf_counter()
-        dense = DenseIndex(folder, keys.shape, probes)
+        store = FaissStore.open(folder / "faiss.index", keys.shape, probes)
+        dense = DenseIndex(keys, store)
         dense.search(queries[:1], 10)
         opened = time.perf_counter() - begin
         bare = faiss.read_index(str(folder / "faiss.index"))

@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 
 from index.arrays import Array, ArrayWriter, mapped
 from index.chunks import TokenizedText
-from index.dense import build_faiss, faiss_type, num_probes, own_distances
+from index.dense import own_distances
 from index.errors import UserError
+from index.faiss_store import FILE, FaissStore, faiss_type
 from index.folder import Request, Work
 from index.keys import KeyEncoder
 from index.lexical import write_lexical
 from index.manifest import FORMAT, NAME, Manifest, flush
+from index.milvus_store import MilvusStore
 from index.progress import bar
 from index.recipe import Recipe
 from index.request import differences
@@ -94,7 +96,7 @@ def assemble(
     if not work.stage("keys"):
         _write_keys(work, store, recipe.dim, encoder, bases, progress)
         work.finish("keys")
-    dense = work.stage("dense") or _write_faiss(work, store)
+    dense = work.stage("dense") or _write_dense(work, store, recipe.store)
     manifest = Manifest(
         format=FORMAT,
         version=work.version,
@@ -110,7 +112,10 @@ def assemble(
         recall_at_10=dense["recall_at_10"],
     )
     manifest.write(work.folder / NAME)
-    return work.publish()
+    published = work.publish()
+    if recipe.store:
+        MilvusStore(recipe.store, work.version, published.num_probes).drop_others()
+    return published
 
 
 def key_text(store: TokenStore, chunk: int) -> str:
@@ -251,19 +256,21 @@ def _whole_keys(work: Work, shape: tuple[int, int]) -> int:
     return done
 
 
-def _write_faiss(work: Work, store: TokenStore) -> dict[str, Any]:
-    import faiss
-
+def _write_dense(work: Work, store: TokenStore, uri: str) -> dict[str, Any]:
+    """Puts the keys where they are searched, and measures how near this database's chunks are."""
     keys = mapped(work.files / "keys.npy")
-    faiss_index = build_faiss(keys, faiss_type(len(keys)))
-    faiss.write_index(faiss_index, str(work.files / "faiss.index"))
-    probes, recall = num_probes(faiss_index, keys)
-    distances = own_distances(faiss_index, keys, store.document_rows())
+    kind = "" if uri else faiss_type(len(keys))
+    vectors: FaissStore | MilvusStore
+    if uri:
+        vectors, recall = MilvusStore.write(uri, work.version, keys)
+    else:
+        vectors, recall = FaissStore.write(work.files / FILE, keys, kind)
+    distances = own_distances(vectors, keys, store.document_rows())
     return work.finish(
         "dense",
-        faiss_type=faiss_type(len(keys)),
+        faiss_type=kind,
         own_distances=[round(float(distance), 6) for distance in distances],
-        num_probes=probes,
+        num_probes=vectors.probes,
         recall_at_10=round(recall, 4),
     )
 

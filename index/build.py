@@ -11,6 +11,7 @@ from index.chunks import CHUNK_SIZE, tokenize
 from index.folder import check_out, locked
 from index.keys import KeyEncoder, open_encoder
 from index.manifest import Manifest
+from index.milvus_store import check_uri
 from index.recipe import Recipe, lasting
 from index.request import is_done, request
 from index.sources import Document, Item, Skipped, read_documents
@@ -27,13 +28,15 @@ def build_index(
     embedder: str | KeyEncoder = "minilm",
     tokenizer: str | Any = "smollm2-135m",
     chunk_size: int = CHUNK_SIZE,
+    store: str = "",
     progress: bool = True,
 ) -> Manifest:
     """Builds the index of ``sources`` in the folder ``out``, replacing the index it held.
 
     ``embedder`` and ``tokenizer`` are names for ``index.weights.resolve``, or the things
-    themselves. Until the last step nothing that was in ``out`` changes. A build that was killed
-    or broke goes on where it stood when it is started again, and gives the same bytes.
+    themselves. ``store``: a Milvus server for the keys (``index.milvus_store``), else FAISS.
+    Until the last step nothing that was in ``out`` changes. A build that was killed or broke goes
+    on where it stood when it is started again, and gives the same bytes.
 
     Raises:
         UserError: a source does not exist, no document has any text, or ``out`` holds
@@ -41,12 +44,14 @@ def build_index(
     """
     out = Path(out)
     check_out(out)
+    if store:
+        check_uri(store)
     sources = [Path(source) for source in sources]
     items = read_documents(sources)
     decoder = load_tokenizer(tokenizer) if isinstance(tokenizer, str) else tokenizer
     encoder = open_encoder(lasting(embedder)) if isinstance(embedder, str) else embedder
     name = tokenizer if isinstance(tokenizer, str) else decoder.name_or_path
-    recipe = Recipe.of(encoder, name, decoder, chunk_size)
+    recipe = Recipe.of(encoder, name, decoder, chunk_size, store)
     wanted = request("build", out, recipe, sources=sources)
     with locked(out) as finished:
         if is_done(finished, wanted):

@@ -37,6 +37,10 @@ def build(
     tokenizer: Annotated[
         str, typer.Option(help="Name, folder or hub id of the decoder whose tokens are stored.")
     ] = "smollm2-135m",
+    store: Annotated[
+        str,
+        typer.Option(metavar="milvus://HOST[:PORT]/NAME", help="Keys in Milvus instead of FAISS."),
+    ] = "",
 ) -> None:
     """Build the index of some documents; what DIR held is replaced when all is done.
 
@@ -45,7 +49,7 @@ def build(
     from index.assemble import read_skipped
     from index.build import build_index
 
-    manifest = build_index(sources, out, embedder=embedder, tokenizer=tokenizer)
+    manifest = build_index(sources, out, embedder=embedder, tokenizer=tokenizer, store=store)
     for item in islice(read_skipped(out), SHOWN):
         typer.echo(f"skipped {item.source}: {item.reason}", err=True)
     if manifest.num_skipped > SHOWN:
@@ -141,6 +145,7 @@ def _facts(manifest: Any) -> dict[str, Any]:
         "chunk_size": manifest.chunk_size,
         "embedder": f"{manifest.embedder} ({manifest.embedder_sha256[:16]})",
         "tokenizer": f"{manifest.tokenizer} ({manifest.tokenizer_sha256[:16]})",
+        "store": manifest.store or "faiss",
         "faiss_type": manifest.faiss_type,
         "num_probes": manifest.num_probes,
         "recall_at_10": manifest.recall_at_10,

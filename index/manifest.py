@@ -43,10 +43,11 @@ class Manifest:
     """``files``: by name inside the version's folder; ``built``: UTC, ISO 8601.
 
     ``removed`` are the rows, ascending, of documents that count as absent though the files hold
-    them; the other numbers leave them out. ``probe`` is the key of a fixed text (``index.recipe``).
-    ``own_distances`` are equally spaced quantiles, ascending, of the distance from a chunk to the
-    nearest one of another document: what "near" means in this database. ``num_probes``: inverted
-    lists to visit for a question, 0 if FAISS searches exactly; ``recall_at_10``: what they find.
+    them; the other numbers leave them out. ``probe`` is the key of a fixed text, ``store`` where
+    keys are searched (both: ``index.recipe``). ``own_distances`` are equally spaced quantiles,
+    ascending, of the distance from a chunk to the nearest one of another document: what "near"
+    means in this database. ``num_probes``: inverted lists to visit for a question, 0 if search
+    is exact; ``recall_at_10``: what they find.
     """
 
     format: int
@@ -71,6 +72,7 @@ class Manifest:
     num_probes: int = 0
     recall_at_10: float = 1.0
     removed: tuple[int, ...] = ()
+    store: str = ""
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:

@@ -19,7 +19,9 @@ PROBE_COSINE = 0.98
 
 @dataclass(frozen=True)
 class Recipe:
-    """``probe`` is the key of ``PROBE_TEXT``: an encoder that gives another is another encoder."""
+    """``probe`` is the key of ``PROBE_TEXT``: an encoder that gives another is another encoder.
+    ``store``: where the keys are searched, a Milvus server or, empty, FAISS.
+    """
 
     chunk_size: int
     embedder: str
@@ -29,9 +31,12 @@ class Recipe:
     tokenizer: str
     tokenizer_sha256: str
     vocab_size: int
+    store: str = ""
 
     @classmethod
-    def of(cls, encoder: KeyEncoder, name: str, tokenizer: Any, chunk_size: int) -> Self:
+    def of(
+        cls, encoder: KeyEncoder, name: str, tokenizer: Any, chunk_size: int, store: str = ""
+    ) -> Self:
         """``name`` is the tokenizer's, by which it is found again."""
         return cls(
             chunk_size=chunk_size,
@@ -42,6 +47,7 @@ class Recipe:
             tokenizer=lasting(name),
             tokenizer_sha256=tokenizer_fingerprint(tokenizer),
             vocab_size=len(tokenizer),
+            store=store,
         )
 
     @classmethod

@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.dense import DenseIndex, Keys
+from index.arrays import mapped
+from index.dense import DenseIndex, Keys, VectorStore
 from index.errors import UserError
+from index.faiss_store import FILE, FaissStore
 from index.fusion import Scored, best_places
 from index.keys import KeyEncoder, open_encoder
 from index.lexical import LexicalIndex, words
 from index.manifest import Manifest, damaged
+from index.milvus_store import MilvusStore
 from index.recipe import Recipe
 from index.store import TokenStore
 
@@ -80,9 +83,7 @@ class Retriever:
         self.encoder = encoder
         self.store = TokenStore(files, manifest.removed)
         self._removed = self._chunks(manifest.removed)
-        self._dense = DenseIndex(
-            files, (len(self.store), manifest.dim), manifest.num_probes, self._removed
-        )
+        self._dense = _open_dense(files, manifest, len(self.store), self._removed)
         self._lexical = LexicalIndex(files / "bm25", len(self.store))
 
     @classmethod
@@ -231,3 +232,17 @@ class Retriever:
             dense_rank=scored.dense_rank[order],
             lexical_rank=scored.lexical_rank[order],
         )
+
+
+def _open_dense(files: Path, manifest: Manifest, num_chunks: int, removed: Ids) -> DenseIndex:
+    """Raises ValueError when the files, or the server, hold other keys than the manifest says."""
+    keys, shape = mapped(files / "keys.npy"), (num_chunks, manifest.dim)
+    if (keys.shape, keys.dtype) != (shape, np.float16):
+        raise ValueError(f"keys of {keys.shape}, {keys.dtype}, not {shape}")
+    store: VectorStore
+    if manifest.store:
+        store = MilvusStore(manifest.store, manifest.version, manifest.num_probes, removed)
+        store.check(num_chunks)
+    else:
+        store = FaissStore.open(files / FILE, shape, manifest.num_probes, removed)
+    return DenseIndex(keys, store)

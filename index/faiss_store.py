@@ -1,0 +1,134 @@
+"""Keys in a FAISS file: chosen by size, trained, opened without being read; no text, no chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from index.dense import BLOCK, Ids, Keys, Stored, fewest_probes
+
+FILE = "faiss.index"
+POINTS_PER_CENTROID = 39
+"""FAISS warns below this; a corpus too small for a type gets a smaller number of lists."""
+
+
+def faiss_type(num_keys: int) -> str:
+    """FAISS factory string by size: exact up to 100 k, then inverted lists of 8-bit codes."""
+    if num_keys <= 100_000:
+        return "Flat"
+    most = 4096 if num_keys <= 1_000_000 else 65_536 if num_keys <= 10_000_000 else 262_144
+    lists = min(most, num_keys // POINTS_PER_CENTROID)
+    return f"IVF{lists},SQ8" if num_keys <= 1_000_000 else f"IVF{lists}_HNSW32,SQ8"
+
+
+def build_faiss(keys: Stored, kind: str) -> Any:
+    """A FAISS inner-product index of ``keys`` [n, dim], trained on a seeded sample of them."""
+    import faiss
+
+    faiss_index = faiss.index_factory(keys.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+    if not faiss_index.is_trained:
+        lists = faiss.extract_index_ivf(faiss_index).nlist
+        count = min(len(keys), lists * 64)
+        rows = np.sort(np.random.default_rng(0).choice(len(keys), count, replace=False))
+        faiss_index.train(keys[rows].astype(np.float32))
+    for start in range(0, len(keys), BLOCK):
+        faiss_index.add(keys[start : start + BLOCK].astype(np.float32))
+    return faiss_index
+
+
+def num_probes(faiss_index: Any, keys: Stored) -> tuple[int, float]:
+    """``fewest_probes`` of a FAISS index; (0, 1.0) for a type without inverted lists."""
+    import faiss
+
+    ivf = faiss.try_extract_index_ivf(faiss_index)
+    if ivf is None:
+        return 0, 1.0
+
+    def search(queries: Keys, depth: int, probes: int) -> Ids:
+        visit(faiss_index, probes)
+        ids: Ids = faiss_index.search(queries, depth)[1]
+        return ids
+
+    return fewest_probes(search, keys, ivf.nlist)
+
+
+def visit(faiss_index: Any, count: int) -> None:
+    """Makes every later search visit ``count`` inverted lists, if there are any."""
+    import faiss
+
+    if count and (ivf := faiss.try_extract_index_ivf(faiss_index)) is not None:
+        ivf.nprobe = count
+        quantizer = faiss.downcast_index(ivf.quantizer)
+        if isinstance(quantizer, faiss.IndexHNSW):
+            quantizer.hnsw.efSearch = max(16, 2 * count)
+
+
+class FaissStore:
+    """The nearest keys by a FAISS index, of which chunks in ``removed`` are never found.
+
+    ``probes``: inverted lists visited for a question, 0 where there are none.
+    """
+
+    def __init__(self, faiss_index: Any, probes: int, removed: Ids | None = None) -> None:
+        import faiss
+
+        self._faiss, self._parameters, self.probes = faiss_index, None, probes
+        visit(faiss_index, probes)
+        if removed is not None and len(removed):
+            kept = faiss.IDSelectorNot(faiss.IDSelectorBatch(removed))
+            inverted = faiss.try_extract_index_ivf(faiss_index) is not None
+            self._parameters = (
+                faiss.SearchParametersIVF(sel=kept, nprobe=probes)
+                if inverted
+                else faiss.SearchParameters(sel=kept)
+            )
+
+    @classmethod
+    def write(cls, file: Path, keys: Stored, kind: str) -> tuple[FaissStore, float]:
+        """Trains and writes an index of all keys; the store, and its recall@10."""
+        import faiss
+
+        faiss_index = build_faiss(keys, kind)
+        faiss.write_index(faiss_index, str(file))
+        probes, recall = num_probes(faiss_index, keys)
+        return cls(faiss_index, probes), recall
+
+    @classmethod
+    def open(
+        cls, file: Path, shape: tuple[int, int], probes: int, removed: Ids | None = None
+    ) -> FaissStore:
+        """Maps a file; ``shape`` is that of the keys [chunks, dim], ``probes`` what ``num_probes``
+        chose for them.
+
+        Raises:
+            ValueError: the file holds other keys.
+        """
+        import faiss
+
+        faiss_index = faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
+        if (found := (faiss_index.ntotal, faiss_index.d)) != shape:
+            raise ValueError(f"keys of {found}, not {shape}")
+        return cls(faiss_index, probes, removed)
+
+    def search(self, queries: Keys, depth: int) -> Ids:
+        """Chunk ids of the nearest keys, best first, int64 [n, depth]; -1 where there are none."""
+        with _one_thread() if len(queries) == 1 else nullcontext():
+            ids: Ids = self._faiss.search(queries, depth, params=self._parameters)[1]
+        return ids
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One OpenMP thread: starting more for a single question costs more than they save."""
+    import faiss
+
+    num = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(num)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_index_dense import Exhaustive, clustered_keys
+
+from index.dense import RECALL
+from index.faiss_store import FaissStore, build_faiss, faiss_type, num_probes, visit
+
+KINDS = pytest.mark.parametrize("kind", ["Flat", "IVF64,SQ8", "IVF64_HNSW32,SQ8"])
+
+
+@KINDS
+def test_every_type_finds_the_nearest_keys(tmp_path: Path, kind: str) -> None:
+    keys, file = clustered_keys(), tmp_path / "faiss.index"
+    written, recall = FaissStore.write(file, keys, kind)
+    store = FaissStore.open(file, keys.shape, written.probes)
+    queries = keys[::50].astype(np.float32)
+    exact, found = Exhaustive(keys).search(queries, 10), store.search(queries, 10)
+    shared = [len(set(a) & set(b)) for a, b in zip(found, exact, strict=True)]
+    assert np.mean(shared) / 10 > (0.999 if kind == "Flat" else 0.9)
+    assert recall >= RECALL
+    np.testing.assert_array_equal(written.search(queries, 10), found)
+
+
+@KINDS
+def test_one_question_finds_what_it_finds_among_many(kind: str) -> None:
+    keys = clustered_keys()
+    store = FaissStore(build_faiss(keys, kind), 8)
+    queries = keys[:5].astype(np.float32)
+    alone = np.concatenate([store.search(query[None], 10) for query in queries])
+    np.testing.assert_array_equal(alone, store.search(queries, 10))
+
+
+def test_lists_are_visited_until_the_nearest_keys_are_found() -> None:
+    """Fewer would miss the target; recall counts the ten nearest others, never the key itself."""
+    keys = clustered_keys()
+    faiss_index = build_faiss(keys, "IVF64,Flat")
+    probes, recall = num_probes(faiss_index, keys)
+    queries = keys[::7].astype(np.float32)
+    nearest = Exhaustive(keys).search(queries, 11)[:, 1:]
+
+    def measured(count: int) -> float:
+        visit(faiss_index, count)
+        pairs = zip(nearest, faiss_index.search(queries, 11)[1], strict=True)
+        return float(np.mean([len(set(a) & set(b)) / 10 for a, b in pairs]))
+
+    assert 1 < probes < 64
+    assert recall >= RECALL
+    assert measured(probes) == pytest.approx(recall, abs=0.02)
+    assert measured(probes // 2) < RECALL
+
+
+def test_exact_search_visits_no_lists_and_one_list_is_visited() -> None:
+    keys = clustered_keys(400)
+    assert num_probes(build_faiss(keys, "Flat"), keys) == (0, 1.0)
+    assert num_probes(build_faiss(keys, "IVF1,SQ8"), keys)[0] == 1
+
+
+@KINDS
+def test_removed_chunks_are_never_found(kind: str) -> None:
+    keys = clustered_keys()
+    faiss_index = build_faiss(keys, kind)
+    probes, _ = num_probes(faiss_index, keys)
+    query = keys[:1].astype(np.float32)
+    before = FaissStore(faiss_index, probes).search(query, 20)[0]
+    after = FaissStore(faiss_index, probes, before[::2]).search(query, 10)[0]
+    assert after.tolist() == before[1::2].tolist()
+
+
+def test_a_file_that_holds_something_else_is_told(tmp_path: Path) -> None:
+    keys, file = clustered_keys(5), tmp_path / "faiss.index"
+    FaissStore.write(file, keys, "Flat")
+    for shape in ((5, 15), (6, 16)):
+        with pytest.raises(ValueError, match="keys of"):
+            FaissStore.open(file, shape, 0)
+
+
+def test_the_type_grows_with_the_database_and_can_always_be_trained() -> None:
+    assert faiss_type(100_000) == "Flat"
+    assert faiss_type(120_000) == "IVF3076,SQ8"
+    assert faiss_type(1_000_000) == "IVF4096,SQ8"
+    assert faiss_type(1_000_001) == "IVF25641_HNSW32,SQ8"
+    assert faiss_type(10_000_000) == "IVF65536_HNSW32,SQ8"
+    assert faiss_type(100_000_000) == "IVF262144_HNSW32,SQ8"
