@@ -6,7 +6,7 @@ Time: a build with MiniLM against ``SentenceTransformer.encode`` (batches of 32)
 chunks, by turns in one process, the models loaded beforehand; wall and processor time.
 Memory: builds with hashed words for keys, of the corpus and of ten times its text, each in a
 process of its own: the peak of the resident size (it counts pages of mapped files, which the system
-takes back when it needs them) and of its anonymous part. Prints one JSON object.
+takes back when it needs them) and of its anonymous part. Prints two JSON objects.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=1000, help="at most, for the memory")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = memory(options.corpus, Path(folder), options.documents)
-        print(json.dumps(found | times(options.corpus, Path(folder), options.chunks), indent=1))
+        print(json.dumps(times(options.corpus, Path(folder), options.chunks), indent=1))
+        print(json.dumps(memory(options.corpus, Path(folder), options.documents), indent=1))
 
 
 def times(corpus: Path, folder: Path, chunks: int) -> dict[str, Any]:
