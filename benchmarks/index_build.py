@@ -87,8 +87,8 @@ def memory(corpus: Path, folder: Path, limit: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for times in (1, TIMES):
         source = write(folder / f"{times}.jsonl", copies(documents, times))
-        for name, megabytes in peaks(source, folder / f"index{times}").items():
-            found[f"{name}_mb_{times}x"] = megabytes
+        for name, peak in peaks(source, folder / f"index{times}").items():
+            found[f"{name}_{times}x"] = peak
     for name in ("resident", "anonymous"):
         found[f"{name}_growth"] = found[f"{name}_mb_{TIMES}x"] / found[f"{name}_mb_1x"]
     return found
@@ -112,7 +112,7 @@ def peaks(source: Path, out: Path) -> dict[str, float]:
         time.sleep(0.01)
     assert child.stdout is not None
     chunks = int(child.stdout.read())
-    return {"resident": resident / 1024, "anonymous": anonymous / 1024, "chunks": chunks}
+    return {"resident_mb": resident / 1024, "anonymous_mb": anonymous / 1024, "chunks": chunks}
 
 
 def some_chunks(corpus: Path, count: int) -> Iterator[Document]:

@@ -18,6 +18,8 @@ Keys = NDArray[np.float32]
 NUM_PROBES = 64
 """Lists visited for a question: recall@10 .966 of 4096 lists over a million MiniLM keys."""
 SAMPLE = 1000
+BLOCK = 1 << 12
+"""Keys that are float32 at a time, beside what FAISS keeps."""
 POINTS_PER_CENTROID = 39
 """FAISS warns below this; a corpus too small for a type gets a smaller number of lists."""
 
@@ -41,8 +43,8 @@ def build_faiss(keys: NDArray[np.float16], kind: str) -> Any:
         count = min(len(keys), lists * 64)
         rows = np.sort(np.random.default_rng(0).choice(len(keys), count, replace=False))
         faiss_index.train(keys[rows].astype(np.float32))
-    for start in range(0, len(keys), 1 << 16):
-        faiss_index.add(keys[start : start + (1 << 16)].astype(np.float32))
+    for start in range(0, len(keys), BLOCK):
+        faiss_index.add(keys[start : start + BLOCK].astype(np.float32))
     return faiss_index
 
 
@@ -79,10 +81,10 @@ class DenseIndex:
 
         self._keys = mapped(folder / "keys.npy")
         self._faiss = faiss.read_index(str(folder / "faiss.index"))
-        found = (self._keys.shape, self._keys.dtype, self._faiss.ntotal, self._faiss.d)
-        if found != (shape, np.float16, *shape):
+        found = (self._keys.shape, (self._faiss.ntotal, self._faiss.d))
+        if found != (shape, shape) or self._keys.dtype != np.float16:
             raise ValueError(f"keys of {found}, not {shape}")
-        self._parameters = None
+        self._parameters: Any = None
         ivf = faiss.try_extract_index_ivf(self._faiss)
         if ivf is not None:
             ivf.nprobe = NUM_PROBES
@@ -91,11 +93,8 @@ class DenseIndex:
                 quantizer.hnsw.efSearch = 2 * NUM_PROBES
         if removed is not None and len(removed):
             kept = faiss.IDSelectorNot(faiss.IDSelectorBatch(removed))
-            self._parameters = (
-                faiss.SearchParameters(sel=kept)
-                if ivf is None
-                else faiss.SearchParametersIVF(sel=kept, nprobe=NUM_PROBES)
-            )
+            kind: Any = faiss.SearchParameters if ivf is None else faiss.SearchParametersIVF
+            self._parameters = kind(sel=kept, **({} if ivf is None else {"nprobe": NUM_PROBES}))
 
     def search(self, queries: Keys, depth: int) -> NDArray[np.int64]:
         """Chunk ids of the nearest keys, best first, int64 [n, depth]; -1 where there are none."""
