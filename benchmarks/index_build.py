@@ -6,7 +6,7 @@ Time: a build with MiniLM against ``SentenceTransformer.encode`` (batches of 32)
 chunks, by turns in one process, the models loaded beforehand; wall and processor time.
 Memory: builds with hashed words for keys, of the corpus and of ten times its text, each in a
 process of its own: the peak of the resident size (it counts pages of mapped files, which the system
-takes back when it needs them) and of its anonymous part. Prints one JSON object.
+takes back when it needs them) and of its anonymous part. Prints two JSON objects.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=1000, help="at most, for the memory")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = memory(options.corpus, Path(folder), options.documents)
-        print(json.dumps(found | times(options.corpus, Path(folder), options.chunks), indent=1))
+        print(json.dumps(times(options.corpus, Path(folder), options.chunks), indent=1))
+        print(json.dumps(memory(options.corpus, Path(folder), options.documents), indent=1))
 
 
 def times(corpus: Path, folder: Path, chunks: int) -> dict[str, Any]:
@@ -87,8 +87,8 @@ def memory(corpus: Path, folder: Path, limit: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for times in (1, TIMES):
         source = write(folder / f"{times}.jsonl", copies(documents, times))
-        for name, megabytes in peaks(source, folder / f"index{times}").items():
-            found[f"{name}_mb_{times}x"] = megabytes
+        for name, peak in peaks(source, folder / f"index{times}").items():
+            found[f"{name}_{times}x"] = peak
     for name in ("resident", "anonymous"):
         found[f"{name}_growth"] = found[f"{name}_mb_{TIMES}x"] / found[f"{name}_mb_1x"]
     return found
@@ -112,7 +112,7 @@ def peaks(source: Path, out: Path) -> dict[str, float]:
         time.sleep(0.01)
     assert child.stdout is not None
     chunks = int(child.stdout.read())
-    return {"resident": resident / 1024, "anonymous": anonymous / 1024, "chunks": chunks}
+    return {"resident_mb": resident / 1024, "anonymous_mb": anonymous / 1024, "chunks": chunks}
 
 
 def some_chunks(corpus: Path, count: int) -> Iterator[Document]:

@@ -17,7 +17,7 @@ from index.request import is_done, request
 from index.sources import Document, Item, Skipped, read_documents
 from index.weights import load_tokenizer
 
-BLOCK_CHARACTERS = 1_000_000
+BLOCK_CHARACTERS = 200_000
 """Characters tokenized at a time."""
 
 

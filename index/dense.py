@@ -21,7 +21,8 @@ RECALL = 0.95
 SAMPLE = 1000
 PROBED = 256
 """Keys that stand as questions when the number of lists to visit is chosen."""
-BLOCK = 1 << 16
+BLOCK = 1 << 12
+"""Keys that are float32 at a time, beside what FAISS keeps."""
 
 
 class VectorStore(Protocol):

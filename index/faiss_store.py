@@ -76,16 +76,14 @@ class FaissStore:
     def __init__(self, faiss_index: Any, probes: int, removed: Ids | None = None) -> None:
         import faiss
 
-        self._faiss, self._parameters, self.probes = faiss_index, None, probes
+        self._faiss, self.probes = faiss_index, probes
+        self._parameters: Any = None
         visit(faiss_index, probes)
         if removed is not None and len(removed):
             kept = faiss.IDSelectorNot(faiss.IDSelectorBatch(removed))
             inverted = faiss.try_extract_index_ivf(faiss_index) is not None
-            self._parameters = (
-                faiss.SearchParametersIVF(sel=kept, nprobe=probes)
-                if inverted
-                else faiss.SearchParameters(sel=kept)
-            )
+            kind: Any = faiss.SearchParametersIVF if inverted else faiss.SearchParameters
+            self._parameters = kind(sel=kept, **({"nprobe": probes} if inverted else {}))
 
     @classmethod
     def write(cls, file: Path, keys: Stored, kind: str) -> tuple[FaissStore, float]:

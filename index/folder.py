@@ -12,6 +12,7 @@ request goes on where the journal ends, another one starts anew.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -166,7 +167,7 @@ def locked(out: Path) -> Iterator[Request | None]:
     The folder itself is the lock, which the system drops even if the process is killed.
 
     Raises:
-        UserError: ``out`` cannot be written to, or another process writes to it.
+        UserError: ``out`` cannot be written to, another process writes to it, or the disk is full.
     """
     fresh = not out.exists()
     try:
@@ -180,6 +181,12 @@ def locked(out: Path) -> Iterator[Request | None]:
                 yield None
     except PermissionError as error:
         raise UserError(f"{error.filename}: {error.strerror}; choose another --out") from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"{out}: the disk is full; free some space and start again: what is written is kept"
+        ) from error
     finally:
         if fresh and out.is_dir() and not any(out.iterdir()):
             out.rmdir()

@@ -41,14 +41,14 @@ class Base:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Raises UserError if there is no index, or not all of it."""
-        manifest = Manifest.read(folder)
-        manifest.check_sizes(folder)
-        manifest.check_small(folder)
-        files = folder / manifest.version
-        return cls(
-            folder, manifest, TokenStore(files, manifest.removed), mapped(files / "keys.npy")
-        )
+        """Raises UserError if there is no index, not all of it, or its keys are damaged.
+
+        Keys go into other indexes as they are, so they are compared with their hash; the rest is
+        checked when it is read.
+        """
+        manifest, store = _opened(folder)
+        manifest.check_file(folder, "keys.npy")
+        return cls(folder, manifest, store, mapped(store.folder / "keys.npy"))
 
 
 def add_documents(
@@ -103,7 +103,7 @@ def remove_documents(folder: Path, doc_ids: Collection[str]) -> Manifest:
     folder = Path(folder)
     Manifest.read(folder)
     with locked(folder):
-        manifest, store = (base := Base.open(folder)).manifest, base.store
+        manifest, store = _opened(folder)
         if unknown := [doc_id for doc_id in doc_ids if doc_id not in store.rows]:
             raise UserError(f"{folder}: no document '{unknown[0]}'; retro index search shows ids")
         rows = {store.rows[doc_id] for doc_id in doc_ids}
@@ -156,6 +156,13 @@ def merge_indexes(folders: Sequence[Path], out: Path, *, progress: bool = True) 
         work = open_work(out, wanted, progress)
         keys = [base.keys for base in bases]
         return assemble(work, recipe, _together(bases), bases=keys, progress=progress)
+
+
+def _opened(folder: Path) -> tuple[Manifest, TokenStore]:
+    manifest = Manifest.read(folder)
+    manifest.check_sizes(folder)
+    manifest.check_small(folder)
+    return manifest, TokenStore(folder / manifest.version, manifest.removed)
 
 
 def _check_ids(bases: Sequence[Base]) -> None:

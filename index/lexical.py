@@ -25,7 +25,7 @@ STOPWORDS = frozenset(
     "not of on or such that the their then there these they this to was were what when where "
     "which who whom whose why will with".split()
 )
-BLOCK = 1 << 20
+BLOCK = 1 << 17
 """Postings sorted at a time."""
 _WORD = re.compile(r"[^\W_]+")
 _local = threading.local()

@@ -222,3 +222,16 @@ def test_an_index_that_is_replaced_while_it_is_opened_is_opened_anew(
 
     monkeypatch.setattr(Manifest, "check_sizes", replaced)
     assert Retriever.open(out, HashingKeyEncoder()).manifest.version == "v2"
+
+
+def test_damaged_keys_are_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copied, they would get a new hash, and be damaged for ever."""
+    monkeypatch.setattr("index.manifest.CHECKED_AT_OPEN", -1)
+    out = index(tmp_path, "out", ROWS[:3])
+    keys = np.lib.format.open_memmap(out / "v1" / "keys.npy", "r+")
+    keys[0, 0] += 1
+    keys.flush()
+    with pytest.raises(UserError, match=r"v1/keys.npy is damaged"):
+        grow(out, ROWS[3:])
+    with pytest.raises(UserError, match=r"v1/keys.npy is damaged"):
+        merge_indexes([out], tmp_path / "merged")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -165,3 +166,18 @@ def test_a_finished_version_is_published_whatever_comes_next(
         assert finished["operation"] == "build"
     assert (Manifest.read(out).version, Manifest.read(out).num_documents) == ("v2", 1)
     assert sorted(f.name for f in out.iterdir()) == ["manifest.json", "v2"]
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    class Full(HashingKeyEncoder):
+        def encode(self, texts: Sequence[str]) -> np.ndarray:
+            if len(texts) > 1:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().encode(texts)
+
+    source = write_facts(tmp_path)
+    with pytest.raises(UserError, match="the disk is full; free some space"):
+        small_index(source, tmp_path / "out", embedder=Full())
+    work = Work.found(tmp_path / "out")
+    assert work is not None
+    assert work.stage("words") is not None
