@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from index.chunks import CHUNK_SIZE, tokenize, tokenizer_fingerprint
+from index.dedupe import without_near_duplicates
 from index.dense import build_faiss, faiss_type, own_distances
 from index.errors import UserError
 from index.folder import check_out, next_version, publish, workplace
@@ -38,12 +39,14 @@ def build_index(
     embedder: str | KeyEncoder = "minilm",
     tokenizer: str | Any = "smollm2-135m",
     chunk_size: int = CHUNK_SIZE,
+    keep_duplicates: bool = False,
     progress: bool = True,
 ) -> Manifest:
     """Builds the index of ``sources`` in the folder ``out``, replacing the index it held.
 
     ``embedder`` and ``tokenizer`` are names for ``index.weights.resolve``, or the things
-    themselves. Until the last step nothing that was in ``out`` changes.
+    themselves. Near duplicates are left out unless ``keep_duplicates``. Until the last step
+    nothing that was in ``out`` changes.
 
     Raises:
         UserError: a source does not exist, no document has any text, or ``out`` holds
@@ -52,6 +55,7 @@ def build_index(
     out = Path(out)
     check_out(out)
     items = read_documents([Path(source) for source in sources])
+    items = items if keep_duplicates else without_near_duplicates(items)
     decoder = load_tokenizer(tokenizer) if isinstance(tokenizer, str) else tokenizer
     encoder = open_encoder(_lasting(embedder)) if isinstance(embedder, str) else embedder
     with workplace(out) as folder:
@@ -120,12 +124,12 @@ def _write_store(
             raise UserError(_nothing(skipped))
     rows = "".join(json.dumps(vars(s), ensure_ascii=False) + "\n" for s in skipped)
     (folder / SKIPPED).write_text(rows, encoding="utf-8")
-    return len(skipped)
+    return sum(not item.kept for item in skipped)
 
 
 def _nothing(skipped: Sequence[Skipped]) -> str:
     if not skipped:
-        return "no documents in the sources; give files or folders with .txt .md .html .jsonl"
+        return "no documents in the sources; give files or folders with .txt .md .html .pdf …"
     first = f"{skipped[0].source}: {skipped[0].reason}"
     more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
     return f"nothing to index, all was skipped: {first}{more}; mend or convert the files"

@@ -23,7 +23,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def build(
     sources: Annotated[
         list[Path],
-        typer.Argument(metavar="SOURCE", help="Files or folders: .txt .md .html .jsonl[.gz|.xz]"),
+        typer.Argument(
+            metavar="SOURCE", help="Files, folders, patterns: .txt .md .html .pdf .docx …"
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The index folder to write.")],
     embedder: Annotated[
@@ -32,19 +34,24 @@ def build(
     tokenizer: Annotated[
         str, typer.Option(help="Name, folder or hub id of the decoder whose tokens are stored.")
     ] = "smollm2-135m",
+    keep_duplicates: Annotated[
+        bool, typer.Option("--keep-duplicates", help="Keep texts that nearly repeat another.")
+    ] = False,
 ) -> None:
     """Build the index of some documents; what DIR held is replaced when all is done."""
     from index.build import build_index, read_skipped
 
-    manifest = build_index(sources, out, embedder=embedder, tokenizer=tokenizer)
+    manifest = build_index(
+        sources, out, embedder=embedder, tokenizer=tokenizer, keep_duplicates=keep_duplicates
+    )
     skipped = read_skipped(out)
     for item in skipped[:SHOWN]:
-        typer.echo(f"skipped {item.source}: {item.reason}", err=True)
+        typer.echo(f"{_verb(item.kept)} {item.source}: {item.reason}", err=True)
     if len(skipped) > SHOWN:
         typer.echo(f"… and {len(skipped) - SHOWN} more: retro index info {out}", err=True)
     typer.echo(
         f"{out}: {manifest.num_documents:,} documents, {manifest.num_chunks:,} chunks, "
-        f"{manifest.num_tokens:,} tokens, {len(skipped):,} skipped"
+        f"{manifest.num_tokens:,} tokens, {manifest.num_skipped:,} skipped"
     )
 
 
@@ -86,7 +93,7 @@ def info(folder: Folder, as_json: AsJson = False) -> None:
     for name, value in facts.items():
         typer.echo(f"{name:18}{value:,}" if isinstance(value, int) else f"{name:18}{value}")
     for item in skipped:
-        typer.echo(f"skipped {item['source']}: {item['reason']}")
+        typer.echo(f"{_verb(item['kept'])} {item['source']}: {item['reason']}")
 
 
 @app.command()
@@ -99,6 +106,10 @@ def verify(folder: Folder) -> None:
         names = ", ".join(broken)
         raise UserError(f"{folder}: damaged or missing: {names}; build the index again")
     typer.echo(f"{folder}: all {len(manifest.files)} files are as they were written")
+
+
+def _verb(kept: bool) -> str:
+    return "note" if kept else "skipped"
 
 
 def _rows(found: Any) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import zlib
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from heapq import nsmallest
 from itertools import chain, count
 from typing import Any
 
@@ -24,6 +25,8 @@ SHINGLE = 3
 FEWEST_WORDS = 20
 """Of a shorter text, one other word is a large part of what it says."""
 NUM_PERM, NUM_BANDS = 128, 16
+CANDIDATES = 100
+"""Similar texts looked at: thousands of pages made from one mould are not all compared."""
 WORD = re.compile(r"\w+")
 NUMERALS = frozenset(
     "one two three four five six seven eight nine ten eleven twelve first second third fourth "
@@ -64,8 +67,7 @@ def without_near_duplicates(items: Iterable[Item]) -> Iterator[Item]:
     """
     kept = _Kept()
     for item in items:
-        original = kept.original(item) if isinstance(item, Document) else ""
-        if original:
+        if isinstance(item, Document) and (original := kept.original(item)):
             yield Skipped(item.source, f"'{item.id}' is a near duplicate of '{original}'")
         else:
             yield item
@@ -81,20 +83,27 @@ class _Kept:
     bands: Any = field(default_factory=lambda: _bands())
 
     def original(self, document: Document) -> str:
-        """The id of the first document that this one nearly repeats; else it is remembered."""
+        """The id of the document that this one nearly repeats; else this one is remembered."""
         words = WORD.findall(document.text)
         if len(words) < FEWEST_WORDS:
             return ""
         sketch = _sketch([word.casefold() for word in words])
-        for row in sorted(self.bands.query(sketch)):
-            similar = sketch.jaccard(self.sketches[row]) >= THRESHOLD
-            if similar and _facts(words) <= set(self.words[row]):
+        facts = _facts(words)
+        for row in self._nearest(sketch):
+            if facts <= set(self.words[row]):
                 return self.ids[row]
         self.bands.insert(len(self.ids), sketch)
         self.ids.append(document.id)
         self.sketches.append(sketch)
         self.words.append(array("I", {_hash(word) for word in words}))
         return ""
+
+    def _nearest(self, sketch: Any) -> list[int]:
+        """Rows of the most similar documents, best first, the earlier first of equals."""
+        rows = self.bands.query(sketch)
+        similar = [(-sketch.jaccard(self.sketches[row]), row) for row in rows]
+        best = nsmallest(CANDIDATES, similar)
+        return [row for distance, row in best if distance <= -THRESHOLD]
 
 
 def _bands() -> Any:

@@ -14,12 +14,14 @@ from pathlib import PurePosixPath
 from shutil import copyfileobj
 from typing import IO, Any
 
-DOCUMENT_CHARACTERS = 4_000_000
+DOCUMENT_CHARACTERS = 2_000_000
 """A longer text becomes several documents, so that memory stays bounded."""
-WHOLE_BYTES = 64_000_000
+WHOLE_BYTES = 16_000_000
 """Formats that are read as a whole (a page, a row) are not read beyond this."""
-EXPANSION = 200
-"""How many times its size a compressed file may give; text seldom gives 10, a bomb 1,000."""
+EXPANSION, FREE = 200, 64_000_000
+"""How many times its size a compressed file may give, and how many bytes in any case; text seldom
+gives 10 times, a bomb 1,000.
+"""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class File:
     def of(cls, source: str, name: str, stream: IO[bytes]) -> File:
         """An open file of the disk."""
         size = os.fstat(stream.fileno()).st_size
-        allowance = Allowance(max(EXPANSION * size, WHOLE_BYTES))
+        allowance = Allowance(max(EXPANSION * size, FREE))
         return cls(whole(source), whole(name), stream, allowance, ExitStack(), on_disk=True)
 
     @property

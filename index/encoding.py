@@ -115,7 +115,7 @@ def _wide(head: bytes) -> str:
     if not zeros:
         return ""
     even = head[::2].count(0)
-    if zeros > len(head) // 8 and min(even, zeros - even) * 20 <= zeros:
+    if len(head) // 8 < zeros < len(head) and min(even, zeros - even) * 20 <= zeros:
         return "utf-16-be" if even > zeros - even else "utf-16-le"
     raise Unreadable("binary, not text")
 

@@ -104,7 +104,9 @@ def _read(file: File) -> Iterator[Item]:
     """The documents of a file, whatever it holds: its errors end as ``Skipped``."""
     try:
         with file.copies:
-            yield from _content(file)
+            items = _content(file)
+            yield next(items, Skipped(file.source, "empty"))
+            yield from items
     except Unreadable as error:
         yield Skipped(file.source, str(error))
     except ModuleNotFoundError:
