@@ -152,7 +152,7 @@ def _write_store(
                 origins.extend(entry.origin or (-1, -1))
                 continue
             first = first or entry
-            num_skipped += 1
+            num_skipped += not entry.kept
             skipped.write(json.dumps(vars(entry), ensure_ascii=False) + "\n")
         if not writer.num_documents:
             raise UserError(_nothing(first, num_skipped))
@@ -168,7 +168,7 @@ def _write_store(
 
 def _nothing(first: Skipped | None, count: int) -> str:
     if first is None:
-        return "no documents in the sources; give files or folders with .txt .md .html .jsonl"
+        return "no documents in the sources; give files or folders with .txt .md .html .pdf …"
     more = f" (and {count - 1} more)" if count > 1 else ""
     return (
         f"nothing to index, all was skipped: {first.source}: {first.reason}{more}; "

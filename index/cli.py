@@ -28,7 +28,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def build(
     sources: Annotated[
         list[Path],
-        typer.Argument(metavar="SOURCE", help="Files or folders: .txt .md .html .jsonl[.gz|.xz]"),
+        typer.Argument(
+            metavar="SOURCE", help="Files, folders, patterns: .txt .md .html .pdf .docx …"
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The index folder to write.")],
     embedder: Annotated[
@@ -41,6 +43,9 @@ def build(
         str,
         typer.Option(metavar="milvus://HOST[:PORT]/NAME", help="Keys in Milvus instead of FAISS."),
     ] = "",
+    keep_duplicates: Annotated[
+        bool, typer.Option("--keep-duplicates", help="Keep texts that nearly repeat another.")
+    ] = False,
 ) -> None:
     """Build the index of some documents; what DIR held is replaced when all is done.
 
@@ -49,11 +54,18 @@ def build(
     from index.assemble import read_skipped
     from index.build import build_index
 
-    manifest = build_index(sources, out, embedder=embedder, tokenizer=tokenizer, store=store)
-    for item in islice(read_skipped(out), SHOWN):
-        typer.echo(f"skipped {item.source}: {item.reason}", err=True)
-    if manifest.num_skipped > SHOWN:
-        more = manifest.num_skipped - SHOWN
+    manifest = build_index(
+        sources,
+        out,
+        embedder=embedder,
+        tokenizer=tokenizer,
+        store=store,
+        keep_duplicates=keep_duplicates,
+    )
+    skipped = read_skipped(out)
+    for item in islice(skipped, SHOWN):
+        typer.echo(f"{_verb(item.kept)} {item.source}: {item.reason}", err=True)
+    if more := sum(1 for _ in skipped):
         typer.echo(f"… and {more} more: retro index info {out}", err=True)
     typer.echo(describe(out, manifest))
 
@@ -96,7 +108,7 @@ def info(folder: Folder, as_json: AsJson = False) -> None:
     for name, value in facts.items():
         typer.echo(f"{name:18}{value:,}" if isinstance(value, int) else f"{name:18}{value}")
     for item in skipped:
-        typer.echo(f"skipped {item['source']}: {item['reason']}")
+        typer.echo(f"{_verb(item['kept'])} {item['source']}: {item['reason']}")
 
 
 @app.command()
@@ -114,6 +126,10 @@ def verify(folder: Folder) -> None:
 
 for command in grow_cli.COMMANDS:
     app.command()(command)
+
+
+def _verb(kept: bool) -> str:
+    return "note" if kept else "skipped"
 
 
 def _rows(found: Any) -> list[dict[str, Any]]:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
-FRONT_TITLE = re.compile(r"^title:[ \t]*[\"']?(.+?)[\"']?[ \t]*$", re.MULTILINE)
+FRONT_TITLE = re.compile(r"^title:(.*)$", re.MULTILINE)
 FENCED = re.compile(r"^[ \t]*(```+|~~~+)[^\n]*\n(.*?)(?:^[ \t]*\1[`~]*[ \t]*$\n?|\Z)", re.M | re.S)
-HEADING = re.compile(r"\A\s*#[ \t]+(.+?)[ \t]*#*[ \t]*(?:\n|\Z)|\A\s*(\S.*)\n=+[ \t]*(?:\n|\Z)")
+HEADING = re.compile(r"\A\s*#[ \t]+(\S.*)(?:\n|\Z)|\A\s*(\S.*)\n=+[ \t]*(?:\n|\Z)")
 
-RULES = [
+
+def _heading(words: str) -> str:
+    """A heading's words without the marks that may close it; the one of "C#" is its own."""
+    bare = words.strip().rstrip("#")
+    return bare.strip() if not bare or bare.endswith((" ", "\t")) else words.strip()
+
+
+RULES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"<!--(?:(?!<!--).)*?-->", re.DOTALL), ""),
     (re.compile(r"^[ \t]*\[[^\]\n]+\]:[ \t]*\S+.*$\n?", re.MULTILINE), ""),  # [ref]: address
     (re.compile(r"!?\[([^\[\]\n]*)\]\([^()\n]*(?:\([^()\n]*\)[^()\n]*)*\)"), r"\1"),
     (re.compile(r"!?\[([^\[\]\n]+)\]\[[^\[\]\n]*\]"), r"\1"),
     (re.compile(r"<((?:https?|mailto):[^<>\s]+)>"), r"\1"),
     (re.compile(r"^[ \t]{0,3}(?:=+|-{3,}|\*{3,}|_{3,})[ \t]*$\n?", re.MULTILINE), ""),
-    (re.compile(r"^[ \t]{0,3}#{1,6}[ \t]+(.*?)[ \t]*#*[ \t]*$", re.MULTILINE), r"\1"),
+    (re.compile(r"^[ \t]{0,3}#{1,6}[ \t]+(.*)$", re.MULTILINE), lambda m: _heading(m[1])),
     (re.compile(r"^(?:[ \t]{0,3}>[ \t]?)+", re.MULTILINE), ""),
     (re.compile(r"(?<!`)(`{1,3})[ \t]?([^`\n]+?)[ \t]?\1(?!`)"), r"\2"),
     (re.compile(r"(?<![\w\\*])(\*{1,3})(?=\S)([^*\n]+?)(?<=\S)\1(?![\w*])"), r"\2"),
@@ -31,9 +39,10 @@ def extract(page: str) -> tuple[str, str]:
     title = ""
     if front := FRONT_MATTER.match(page):
         found = FRONT_TITLE.search(front.group(1))
-        title, page = found.group(1) if found else "", page[front.end() :]
+        title = found.group(1).strip().strip("\"'") if found else ""
+        page = page[front.end() :]
     if heading := HEADING.match(page):
-        title = title or plain(heading.group(1) or heading.group(2))
+        title = title or plain(_heading(heading.group(1) or heading.group(2)))
         page = page[heading.end() :]
     return title.strip(), _without_marks(page).strip()
 

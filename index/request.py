@@ -12,6 +12,7 @@ from pathlib import Path
 from index.folder import Request
 from index.manifest import FORMAT, Manifest
 from index.recipe import Recipe
+from index.sources import expand
 
 LIBRARIES = "retro-abstain faiss-cpu faiss-gpu numpy pystemmer tokenizers torch".split()
 
@@ -23,11 +24,13 @@ def request(
     *,
     sources: Sequence[Path] = (),
     bases: Sequence[Manifest] = (),
+    **options: bool,
 ) -> Request:
     """All that decides the bytes of an index, as plain JSON."""
     return {
         "operation": operation,
         "sources": {str(source.resolve()): _listing(source, out) for source in sources},
+        **options,
         "bases": [base.fingerprint for base in bases],
         **recipe.identity(),
         "format": FORMAT,
@@ -71,10 +74,11 @@ def _differing(one: Request, other: Request) -> list[str]:
 def _listing(source: Path, out: Path) -> str:
     """SHA-256 of the names, sizes and times of all files of a source; reads none of them."""
     digest = hashlib.sha256()
-    for file in _files(source, out.resolve()):
-        stat = file.stat()
-        row = [file.relative_to(source).as_posix(), stat.st_size, stat.st_mtime_ns]
-        digest.update(json.dumps(row).encode("utf-8", "surrogateescape") + b"\n")
+    for found, root in expand(source):
+        for file in _files(found, out.resolve()):
+            stat = file.stat()
+            row = [file.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns]
+            digest.update(json.dumps(row).encode("utf-8", "surrogateescape") + b"\n")
     return digest.hexdigest()
 
 

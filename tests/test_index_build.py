@@ -86,7 +86,7 @@ def test_a_build_that_breaks_leaves_the_index_as_it_was(tmp_path: Path) -> None:
     [
         ({}, "no documents in the sources"),
         ({"a.txt": b"  \n"}, "a.txt: empty"),
-        ({"a.txt": b"\xff\xfe"}, "not UTF-8"),
+        ({"a.txt": bytes(range(256))}, "binary"),
         ({"a.csv": b"a,b", "b.csv": b"a,b"}, "unknown.*and 1 more"),
     ],
 )

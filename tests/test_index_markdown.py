@@ -16,6 +16,7 @@ from index.markdown import extract, plain
         ("see [the page](https://a.b/c_(d)) and ![a map](map.png)", "see the page and a map"),
         ("a [link][1] and <https://a.b>\n\n[1]: https://a.b\n", "a link and https://a.b\n\n"),
         ("## Later life ##\ntext", "Later life\ntext"),
+        ("## C# and F#\n## C# #", "C# and F#\nC#"),
         ("> quoted\n> > twice", "quoted\ntwice"),
         ("run `x * y * z` now", "run x * y * z now"),
         (r"\*not emphasis\* 1\. one", "*not emphasis* 1. one"),
@@ -57,3 +58,10 @@ def test_unclosed_marks_do_not_take_for_ever(mark: str) -> None:
     start = time.process_time()
     extract(mark * 20_000)
     assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("begin", ["# a", "text\n## a", "---\ntitle: a"])
+def test_a_long_gap_in_a_heading_does_not_take_for_ever(begin: str) -> None:
+    """The end of a heading was looked for from each of its blanks: cubic in their number."""
+    title, text = extract(f"{begin}{' ' * 20_000}b\n---\n")
+    assert (title or text).split()[-2:] == ["a", "b"]

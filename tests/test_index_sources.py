@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import bz2
 import gzip
 import lzma
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,17 +38,59 @@ def test_a_folder_gives_every_kind_of_file_in_order_of_names(tmp_path: Path) -> 
     ]
 
 
-@pytest.mark.parametrize(("suffix", "compress"), [("gz", gzip.compress), ("xz", lzma.compress)])
-def test_compressed_rows(tmp_path: Path, suffix: str, compress: object) -> None:
-    file = tmp_path / f"a.jsonl.{suffix}"
-    file.write_bytes(compress(b'{"id": "x", "text": "Hello"}\n'))  # type: ignore[operator]
-    assert read(file)[0]["x"].text == "Hello"
+COMPRESS = {"gz": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress}
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_compressed_files(tmp_path: Path, suffix: str) -> None:
+    """Rows are read from the stream, a page as a whole, a text from a copy on the disk."""
+    files = {"a.jsonl": b'{"id": "x", "text": "Hello"}', "b.md": b"# T\n\nPage", "c_d.txt": b"Text"}
+    for name, content in files.items():
+        (tmp_path / f"{name}.{suffix}").write_bytes(COMPRESS[suffix](content))
+    documents, skipped = read(tmp_path)
+    assert skipped == {}
+    assert [(d.id, d.title, d.text) for d in documents.values()] == [
+        ("x", "", "Hello"),
+        (f"b.md.{suffix}", "T", "Page"),
+        (f"c_d.txt.{suffix}", "c d", "Text"),
+    ]
+
+
+def test_a_pattern_names_files_below_its_fixed_part(tmp_path: Path) -> None:
+    for name in ("x/one.md", "y/one.md", "y/two.txt", "one.md"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_text(f"Text of {name}")
+    assert list(read(tmp_path / "in" / "**" / "*.md")[0]) == ["one.md", "x/one.md", "y/one.md"]
+    with pytest.raises(UserError, match="no file matches"):
+        read_documents([tmp_path / "*.html"])
+
+
+def test_a_very_long_text_becomes_several_documents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("index.documents.DOCUMENT_CHARACTERS", 1000)
+    words = [f"word{n}" for n in range(500)]
+    (tmp_path / "a.txt").write_text(" ".join(words))
+    documents = list(read(tmp_path)[0].values())
+    assert [d.id for d in documents] == ["a.txt", "a.txt#part2", "a.txt#part3", "a.txt#part4"]
+    assert " ".join(d.text for d in documents).split() == words
+
+
+def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pypdfium2", None)
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.4")
+    assert read(tmp_path)[1] == {"a.pdf": "needs pip install 'retro-abstain[ingest]'"}
+
+
+def test_a_name_that_is_no_utf8_becomes_one(tmp_path: Path) -> None:
+    Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.txt")).write_text("coffee")
+    [document] = read(tmp_path)[0].values()
+    assert document.id == "caf?.txt"
 
 
 def test_what_cannot_be_read_is_reported_and_the_rest_is_read(tmp_path: Path) -> None:
     (tmp_path / "binary.txt").write_bytes(b"\x7fELF\0\0")
     (tmp_path / "empty.md").write_text("# Only a heading\n")
-    (tmp_path / "latin.txt").write_bytes("Zoë".encode("latin-1"))
     (tmp_path / "picture.png").write_bytes(b"png")
     rows = '{"text": "good"}\nnot json\n{"title": "no text"}\n{"text": "  "}\n[1]\n'
     (tmp_path / "rows.jsonl").write_text(rows)
@@ -58,7 +102,6 @@ def test_what_cannot_be_read_is_reported_and_the_rest_is_read(tmp_path: Path) ->
     reasons = {
         "binary.txt": "binary",
         "empty.md": "empty",
-        "latin.txt": "not UTF-8 text (byte 2)",
         "dangling.txt": "cannot be read: No such file",
         "pipe.txt": "not a regular file",
         "picture.png": "type '.png' is unknown",

@@ -1,0 +1,194 @@
+"""What reading gives: documents, and what was left out and why; knows no format.
+
+``File`` is what a format's reader is handed: bytes with a name, on disk or inside an archive.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from shutil import copyfileobj
+from typing import IO, Any
+
+DOCUMENT_CHARACTERS = 2_000_000
+"""A longer text becomes several documents, so that memory stays bounded."""
+WHOLE_BYTES = 16_000_000
+"""Formats that are read as a whole (a page, a row) are not read beyond this."""
+EXPANSION, FREE = 200, 64_000_000
+"""How many times its size a compressed file may give, and how many bytes in any case; text seldom
+gives 10 times, a bomb 1,000.
+"""
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text with a name. ``id`` is unique in an index; ``source`` is the file it came from."""
+
+    id: str
+    title: str
+    text: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file, or a part of one (``file:line``, ``archive!/member``), left out, and why.
+
+    ``kept`` marks a remark on what was read all the same: an encoding that had to be guessed.
+    """
+
+    source: str
+    reason: str
+    kept: bool = False
+
+
+Item = Document | Skipped
+
+
+class Unreadable(Exception):
+    """Nothing (more) can be read from this file; ``str(error)`` is the reason that is reported."""
+
+
+@dataclass
+class Allowance:
+    """How many bytes may still come out of one compressed file, archives inside it included."""
+
+    left: int
+
+    def spend(self, num_bytes: int) -> None:
+        self.left -= num_bytes
+        if self.left < 0:
+            raise Unreadable(f"expands to more than {EXPANSION} times its size (a zip bomb?)")
+
+
+@dataclass(frozen=True)
+class File:
+    """Bytes to read. ``source`` is what the user is told, ``name`` begins the documents' ids."""
+
+    source: str
+    name: str
+    stream: IO[bytes]
+    allowance: Allowance
+    copies: ExitStack
+    """Copies on the disk that were made of it, to be closed when it was read."""
+    on_disk: bool = False
+    inner: str = ""
+    """The name without the ending of its compression, where it has one."""
+
+    @classmethod
+    def of(cls, source: str, name: str, stream: IO[bytes]) -> File:
+        """An open file of the disk."""
+        size = os.fstat(stream.fileno()).st_size
+        allowance = Allowance(max(EXPANSION * size, FREE))
+        return cls(whole(source), whole(name), stream, allowance, ExitStack(), on_disk=True)
+
+    @property
+    def suffix(self) -> str:
+        return PurePosixPath(self.inner or self.name).suffix.lower()
+
+    @property
+    def title(self) -> str:
+        """What the name says where the text has no title of its own."""
+        return (
+            PurePosixPath(self.inner or self.name).stem.replace("_", " ").replace("-", " ").strip()
+        )
+
+    def read(self) -> bytes:
+        """All bytes.
+
+        Raises:
+            Unreadable: there are more than ``WHOLE_BYTES``.
+        """
+        data = self.stream.read(WHOLE_BYTES + 1)
+        if len(data) > WHOLE_BYTES:
+            raise Unreadable(f"larger than {WHOLE_BYTES // 1_000_000} MB; split it")
+        return data
+
+    def seekable(self) -> IO[bytes]:
+        """The bytes as a file that can be read anywhere: what is compressed goes to the disk."""
+        if self.on_disk:
+            return self.stream
+        copy = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the file
+        self.copies.enter_context(copy)
+        copyfileobj(self.stream, copy)
+        copy.seek(0)
+        return copy
+
+
+def documents(file: File, title: str, pieces: Iterable[str]) -> Iterator[Item]:
+    """The document of a file whose text comes in ``pieces``; several where it is very long."""
+    return named(file.name, title, pieces, file.source)
+
+
+def named(doc_id: str, title: str, pieces: Iterable[str], source: str) -> Iterator[Item]:
+    """The text of ``pieces`` as document ``doc_id``; a very long one goes on as ``doc_id#part2``.
+
+    A text that is empty is skipped.
+    """
+    number = 0
+    for number, text in enumerate(_parts(pieces), 1):
+        part = doc_id if number == 1 else f"{doc_id}#part{number}"
+        yield Document(whole(part), whole(title.strip()), whole(text), source)
+    if not number:
+        yield Skipped(source, "empty")
+
+
+def row(found: Any, default_id: str, place: str, source: str) -> Iterator[Item]:
+    """The document of a row: a string ``text``, and maybe ``id``, ``title`` and ``source``."""
+    if not isinstance(found, Mapping) or not isinstance(found.get("text"), str):
+        reason = "no 'text' (a row needs a string 'text', may have 'id' and 'title')"
+        yield Skipped(place, reason)
+    elif not found["text"].strip():
+        yield Skipped(place, "empty")
+    else:
+        doc_id, title = _name(found.get("id")), _name(found.get("title"))
+        origin = whole(_name(found.get("source")) or source)
+        yield from named(doc_id or default_id, title, [found["text"]], origin)
+
+
+def _name(value: Any) -> str:
+    return str(value) if isinstance(value, str | int | float) else ""
+
+
+def _parts(pieces: Iterable[str]) -> Iterator[str]:
+    """The text cut where it grows too long; what came before an error is given, then the error."""
+    held, size = [""], 0
+    failure: Unreadable | None = None
+    try:
+        for piece in pieces:
+            held.append(piece)
+            size += len(piece)
+            if size > DOCUMENT_CHARACTERS:
+                *full, rest = _cut("".join(held))
+                yield from full
+                held, size = [rest], len(rest)
+    except Unreadable as error:
+        failure = error
+    if last := "".join(held).strip():
+        yield last
+    if failure:
+        raise failure
+
+
+def _cut(text: str) -> list[str]:
+    """Parts that are long enough, and the rest; one ends with a paragraph, else a line or word."""
+    parts: list[str] = []
+    start = 0
+    while len(text) - start > DOCUMENT_CHARACTERS:
+        end = start + DOCUMENT_CHARACTERS
+        ends = (
+            text.rfind(mark, end - DOCUMENT_CHARACTERS // 2, end) for mark in ("\n\n", "\n", " ")
+        )
+        end = next((found for found in ends if found >= 0), end)
+        parts.append(text[start:end].strip())
+        start = end
+    return [*(part for part in parts if part), text[start:]]
+
+
+def whole(text: str) -> str:
+    """Text without half characters (lone surrogates), which no UTF-8 file can hold."""
+    return text.encode("utf-8", "replace").decode()

@@ -1,0 +1,72 @@
+"""Text of a Word document: paragraphs, headings and table rows, a line each; knows no styles."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+
+from index.archives import member, open_zip
+from index.documents import File, Unreadable
+from index.xml import events
+
+BODY = "word/document.xml"
+PROPERTIES = "docProps/core.xml"
+MARKS = {"tab": " ", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+
+
+def extract(file: File) -> tuple[str, Iterator[str]]:
+    """``(title, lines)``; the title is empty where the document's properties name none.
+
+    Raises:
+        Unreadable: it is no Word document (an encrypted one is no zip file either).
+    """
+    archive = open_zip(file)
+    names = set(archive.namelist())
+    if BODY not in names:
+        raise Unreadable("no Word document (word/document.xml is missing)")
+    title = _title(file, archive) if PROPERTIES in names else ""
+    return title, _lines(file, archive)
+
+
+def _title(file: File, archive: zipfile.ZipFile) -> str:
+    words: list[str] = []
+    inside = False
+    try:
+        for kind, name, _ in events(member(file, archive, PROPERTIES)):
+            if kind != "text":
+                inside = kind == "start" and name == "title"
+            elif inside:
+                words.append(name)
+    except Unreadable:  # the text may be whole all the same
+        return ""
+    return " ".join("".join(words).split())
+
+
+def _lines(file: File, archive: zipfile.ZipFile) -> Iterator[str]:
+    """Paragraphs; the cells of a table's row stand in one line, between bars."""
+    words: list[str] = []
+    inside = cells = doubled = 0
+    for kind, name, _ in events(member(file, archive, BODY)):
+        if name == "Fallback" and kind != "text":  # older shape of what was said before it
+            doubled += 1 if kind == "start" else -1
+        elif doubled:
+            continue
+        elif kind == "text":
+            words += [name] if inside else []
+        elif name == "t":
+            inside = kind == "start"
+        elif name == "tc":
+            cells += 1 if kind == "start" else -1
+            words += [" | "] if kind == "end" else []
+        elif kind == "start":
+            words += [MARKS[name]] if name in MARKS else []
+        elif name == "p" and cells:
+            words.append(" ")
+        elif name in {"p", "tr"}:
+            yield _line("".join(words))
+            words.clear()
+
+
+def _line(text: str) -> str:
+    lines = (" ".join(line.split()) for line in text.split("\n"))
+    return "\n".join(line.removesuffix("|").rstrip() for line in lines) + "\n"

@@ -1,0 +1,83 @@
+"""Which reader reads which type of file; knows formats and documents, nothing of folders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from io import BytesIO
+
+from index import docx, encoding, html, jsonl, markdown, parquet, pdf, wiki, wikitext
+from index.documents import File, Item, Skipped, documents, named, row
+
+
+def _read_txt(file: File) -> Iterator[Item]:
+    stream = file.seekable()
+    codec, guessed = encoding.detect(stream)
+    yield from documents(file, file.title, encoding.pieces(stream, codec))
+    if guessed:
+        yield Skipped(file.source, encoding.remark(codec), kept=True)
+
+
+def _read_md(file: File) -> Iterator[Item]:
+    return _page(file, markdown.extract)
+
+
+def _read_html(file: File) -> Iterator[Item]:
+    return _page(file, html.extract, html=True)
+
+
+def _page(
+    file: File, extract: Callable[[str], tuple[str, str]], *, html: bool = False
+) -> Iterator[Item]:
+    page, remark = encoding.decode(BytesIO(file.read()), html=html)
+    title, text = extract(page)
+    yield from documents(file, title or file.title, [text])
+    if remark:
+        yield Skipped(file.source, remark, kept=True)
+
+
+def _read_pdf(file: File) -> Iterator[Item]:
+    title, pages = pdf.extract(file.seekable())
+    yield from documents(file, title or file.title, pages)
+
+
+def _read_docx(file: File) -> Iterator[Item]:
+    title, lines = docx.extract(file)
+    yield from documents(file, title or file.title, lines)
+
+
+def _read_parquet(file: File) -> Iterator[Item]:
+    for number, found in enumerate(parquet.rows(file), 1):
+        place = f"{file.source}:{number}"
+        yield from row(found, f"{file.name}:{number}", place, file.source)
+
+
+def _read_wiki(file: File) -> Iterator[Item]:
+    """Articles; how many redirects and other pages were left out is one remark at the end."""
+    left_out = 0
+    for page in wiki.pages(file.stream):
+        if page.is_article:
+            yield from _article(file, page)
+        else:
+            left_out += 1
+    if left_out:
+        reason = f"{left_out:,} redirects and pages outside the articles were left out"
+        yield Skipped(file.source, reason, kept=True)
+
+
+def _article(file: File, page: wiki.Page) -> Iterator[Item]:
+    place = f"{file.source}!/{page.title}"
+    return named(f"{file.name}!/{page.title}", page.title, [wikitext.plain(page.text)], place)
+
+
+READERS: dict[str, Callable[[File], Iterator[Item]]] = {
+    ".txt": _read_txt,
+    ".md": _read_md,
+    ".html": _read_html,
+    ".htm": _read_html,
+    ".jsonl": jsonl.read,
+    ".pdf": _read_pdf,
+    ".docx": _read_docx,
+    ".parquet": _read_parquet,
+    ".xml": _read_wiki,
+}
+"""By the end of the name; a reader may raise whatever its library does."""

@@ -1,0 +1,85 @@
+"""Small files of every format, made in memory, sound ones; tests break them."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+
+W = 'xmlns:w="urn:w" xmlns:mc="urn:mc"'
+
+
+def gzipped(content: bytes) -> bytes:
+    return gzip.compress(content, mtime=0)
+
+
+def zipped(members: Mapping[str, bytes], *, stored: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    kind = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(buffer, "w", kind) as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content, kind)
+    return buffer.getvalue()
+
+
+def paragraph(text: str) -> str:
+    return f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>"
+
+
+def docx(body: str, title: str = "") -> bytes:
+    document = f"<w:document {W}><w:body>{body}</w:body></w:document>"
+    members = {"word/document.xml": document.encode()}
+    if title:
+        core = f'<c:p xmlns:c="urn:c" xmlns:dc="urn:dc"><dc:title>{title}</dc:title></c:p>'
+        members["docProps/core.xml"] = core.encode()
+    return zipped(members)
+
+
+def pdf(pages: Sequence[Sequence[str]], title: str = "", extra: str = "") -> bytes:
+    """A PDF of lines of text; ``extra`` goes into the trailer."""
+    kids = " ".join(f"{5 + 2 * n} 0 R" for n in range(len(pages)))
+    objects = [
+        "<</Type/Catalog/Pages 2 0 R>>",
+        f"<</Type/Pages/Kids[{kids}]/Count {len(pages)}>>",
+        "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+        f"<</Title({title})>>",
+    ]
+    for number, lines in enumerate(pages):
+        shown = "".join(f"({line}) Tj 0 -14 Td " for line in lines)
+        stream = f"BT /F 12 Tf 72 720 Td {shown}ET"
+        font = "/Resources<</Font<</F 3 0 R>>>>/MediaBox[0 0 600 800]"
+        objects += [
+            f"<</Type/Page/Parent 2 0 R{font}/Contents {6 + 2 * number} 0 R>>",
+            f"<</Length {len(stream)}>>\nstream\n{stream}\nendstream",
+        ]
+    content, places = "%PDF-1.4\n", []
+    for number, body in enumerate(objects, 1):
+        places.append(f"{len(content):010} 00000 n \n")
+        content += f"{number} 0 obj\n{body}\nendobj\n"
+    table = f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{''.join(places)}"
+    trailer = f"trailer\n<</Root 1 0 R/Info 4 0 R/Size {len(objects) + 1}{extra}>>"
+    return f"{content}{table}{trailer}\nstartxref\n{len(content)}\n%%EOF".encode("latin-1")
+
+
+def encrypted_pdf() -> bytes:
+    """Under the standard handler, with a password that nobody knows."""
+    key = "<" + "5a" * 32 + ">"
+    handler = f"/Encrypt<</Filter/Standard/V 1/R 2/O{key}/U{key}/P -4>>/ID[<00><00>]"
+    return pdf([["Secret."]], extra=handler)
+
+
+def page(title: str, text: str, ns: int = 0, redirect: str = "") -> str:
+    to = f'<redirect title="{redirect}" />' if redirect else ""
+    return (
+        f"<page><title>{title}</title><ns>{ns}</ns><id>1</id>{to}"
+        f"<revision><id>2</id><text>{text}</text></revision></page>"
+    )
+
+
+def dump(pages: Sequence[str], *, compressed: bool = False) -> bytes:
+    head = '<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11">'
+    site = "<siteinfo><sitename>Wikipedia</sitename></siteinfo>"
+    content = f"{head}{site}{''.join(pages)}</mediawiki>".encode()
+    return bz2.compress(content) if compressed else content

@@ -1,0 +1,165 @@
+"""Files of every format as people have them; the broken ones are in test_index_fuzz.py."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import ingest_fakes as fakes
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from index.documents import Document, Skipped
+from index.sources import read_documents
+
+
+def read(file: Path, content: bytes | None = None) -> tuple[list[Document], list[Skipped]]:
+    if content is not None:
+        file.write_bytes(content)
+    items = list(read_documents([file]))
+    documents = [item for item in items if isinstance(item, Document)]
+    return documents, [item for item in items if isinstance(item, Skipped)]
+
+
+def test_pages_of_a_pdf_are_paragraphs_and_cut_words_whole(tmp_path: Path) -> None:
+    pages = [
+        ["The camel is an even-toed exam-", "ple of 1990-", "2000 and Anglo-", "Saxon."],
+        ["Two."],
+    ]
+    [document], skipped = read(tmp_path / "a_b.pdf", fakes.pdf(pages, title="Camels of Asia"))
+    assert skipped == []
+    assert (document.id, document.title) == ("a_b.pdf", "Camels of Asia")
+    first, second = document.text.split("\n\n")
+    assert "even-toed example of" in first
+    assert "Saxon." in first
+    assert second == "Two."
+
+
+def test_a_pdf_without_a_title_is_called_like_its_file(tmp_path: Path) -> None:
+    assert read(tmp_path / "a_b.pdf", fakes.pdf([["Words."]]))[0][0].title == "a b"
+
+
+def test_pdfs_that_hold_no_text_that_can_be_read(tmp_path: Path) -> None:
+    assert read(tmp_path / "a.pdf", fakes.pdf([[], []]))[1][0].reason == "no text in it (scanned?)"
+    assert "encrypted" in read(tmp_path / "b.pdf", fakes.encrypted_pdf())[1][0].reason
+    assert "no PDF" in read(tmp_path / "c.pdf", b"garbage")[1][0].reason
+
+
+def test_paragraphs_headings_and_tables_of_a_word_document(tmp_path: Path) -> None:
+    body = (
+        fakes.paragraph("The camel")
+        + "<w:p><w:r><w:t>A </w:t></w:r><w:r><w:t>hump.</w:t><w:tab/><w:t>Fat</w:t><w:br/>"
+        "<w:t>inside</w:t><w:delText>gone</w:delText></w:r></w:p>"
+        + f"<w:tbl><w:tr><w:tc>{fakes.paragraph('Legs')}</w:tc><w:tc>{fakes.paragraph('four')}"
+        f"{fakes.paragraph('long')}</w:tc></w:tr></w:tbl>"
+        + f"<mc:AlternateContent><mc:Choice>{fakes.paragraph('Box')}</mc:Choice><mc:Fallback>"
+        f"{fakes.paragraph('Box')}</mc:Fallback></mc:AlternateContent>"
+    )
+    [document], skipped = read(tmp_path / "a.docx", fakes.docx(body, title="Animals &amp; more"))
+    assert skipped == []
+    assert document.title == "Animals & more"
+    assert document.text.split("\n") == [
+        "The camel",
+        "A hump. Fat",
+        "inside",
+        "Legs | four long",
+        "Box",
+    ]
+
+
+def test_rows_of_a_parquet_file(tmp_path: Path) -> None:
+    columns = {
+        "text": ["One", None, "Three"],
+        "id": [7, 8, 9],
+        "title": ["T", "U", None],
+        "x": [1] * 3,
+    }
+    parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet", row_group_size=2)
+    documents, skipped = read(tmp_path / "a.parquet")
+    assert [(d.id, d.title, d.text) for d in documents] == [("7", "T", "One"), ("9", "", "Three")]
+    assert [s.source.rpartition("/")[2] for s in skipped] == ["a.parquet:2"]
+    parquet.write_table(pyarrow.table({"words": ["a"]}), tmp_path / "b.parquet")
+    assert "no column 'text'" in read(tmp_path / "b.parquet")[1][0].reason
+    parquet.write_table(pyarrow.table({"text": [1]}), tmp_path / "c.parquet")
+    assert "no 'text'" in read(tmp_path / "c.parquet")[1][0].reason
+
+
+def test_members_of_a_zip_are_documents_by_name(tmp_path: Path) -> None:
+    inner = fakes.zipped({"deep.txt": b"Deep"})
+    members = {
+        "b/note.md": b"# Note\n\nText",
+        "a.pdf": fakes.pdf([["Paper."]]),
+        "d.docx": fakes.docx(fakes.paragraph("Word.")),
+        "c.jsonl.gz": fakes.gzipped(b'{"id": "row", "text": "Row"}'),
+        "../up.txt": b"Up",
+        "inner.zip": inner,
+        "inner.zip.gz": fakes.gzipped(inner),
+        "photo.png": b"x",
+        "__MACOSX/._a.txt": b"x",
+        ".hidden.txt": b"x",
+    }
+    documents, skipped = read(tmp_path / "z.zip", fakes.zipped(members))
+    assert [d.id for d in documents] == ["z.zip!/a.pdf", "z.zip!/b/note.md", "row", "z.zip!/d.docx"]
+    assert documents[1].source == f"{tmp_path}/z.zip!/b/note.md"
+    reasons = {s.source.partition("!/")[2]: s.reason for s in skipped}
+    assert reasons["inner.zip"] == reasons["inner.zip.gz"]
+    assert "archive inside an archive" in reasons["inner.zip"]
+    assert "type '.png' is unknown" in reasons["photo.png"]
+
+
+def test_a_damaged_or_encrypted_member_leaves_the_others(tmp_path: Path) -> None:
+    content = bytearray(
+        fakes.zipped({"a.txt": b"first text", "b.txt": b"second text"}, stored=True)
+    )
+    content[content.index(b"first")] ^= 1
+    documents, skipped = read(tmp_path / "a.zip", bytes(content))
+    assert [d.text for d in documents] == ["second text"]
+    assert "CRC" in skipped[0].reason
+    content = bytearray(fakes.zipped({"a.txt": b"first text", "b.txt": b"second text"}))
+    content[content.index(b"PK\1\2") + 8] |= 1
+    documents, skipped = read(tmp_path / "b.zip", bytes(content))
+    assert [d.text for d in documents] == ["second text"]
+    assert "encrypted" in skipped[0].reason
+    assert zipfile.is_zipfile(tmp_path / "b.zip")
+
+
+@pytest.mark.parametrize("suffix", ["xml", "xml.bz2"])
+def test_articles_of_a_wikipedia_dump(tmp_path: Path, suffix: str) -> None:
+    pages = [
+        fakes.page("Mars", "'''Mars''' is a [[planet]] &amp; red.&lt;ref>x&lt;/ref>"),
+        fakes.page("Talk:Mars", "chat", ns=1),
+        fakes.page("Red planet", "#REDIRECT [[Mars]]", redirect="Mars"),
+        fakes.page("Nothing", "{{stub}}"),
+    ]
+    file = tmp_path / f"dump.{suffix}"
+    documents, skipped = read(file, fakes.dump(pages, compressed=suffix.endswith("bz2")))
+    assert [(d.id, d.title, d.text) for d in documents] == [
+        (f"{file.name}!/Mars", "Mars", "Mars is a planet & red.")
+    ]
+    assert [(s.reason, s.kept) for s in skipped] == [
+        ("empty", False),
+        ("2 redirects and pages outside the articles were left out", True),
+    ]
+
+
+def test_other_xml_is_no_dump(tmp_path: Path) -> None:
+    assert "no Wikipedia dump (<rss>" in read(tmp_path / "a.xml", b"<rss><a/></rss>")[1][0].reason
+
+
+def test_a_torn_file_gives_what_came_before(tmp_path: Path) -> None:
+    content = fakes.dump([fakes.page("Mars", "Red."), fakes.page("Venus", "Hot.")])
+    documents, skipped = read(tmp_path / "a.xml", content[:-5])
+    assert [d.title for d in documents] == ["Mars", "Venus"]
+    assert "broken XML" in skipped[0].reason
+
+
+def test_rows_in_utf16_and_in_latin_1(tmp_path: Path) -> None:
+    rows = '{"text": "naïve café"}\n{"text": "Señor, mañana"}\n'
+    assert [d.text for d in read(tmp_path / "a.jsonl", rows.encode("utf-16"))[0]] == [
+        "naïve café",
+        "Señor, mañana",
+    ]
+    documents, skipped = read(tmp_path / "b.jsonl", rows.encode("latin-1"))
+    assert [d.text for d in documents] == ["naïve café", "Señor, mañana"]
+    assert [(s.kept, s.source[-2:]) for s in skipped] == [(True, ":1")]
