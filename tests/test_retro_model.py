@@ -185,7 +185,7 @@ def test_conditioning_is_on_the_activations_of_one_chunk(monkeypatch: pytest.Mon
     seen: list[Tensor] = []
     layer = made.cca["0"]
     encode, attend = made.encoder.forward, layer.forward
-    monkeypatch.setattr(made.encoder, "forward", lambda *a: (seen.append(a[3]), encode(*a))[1])
+    monkeypatch.setattr(made.encoder, "forward", lambda *a: (seen.append(a[3].activations), encode(*a))[1])
     monkeypatch.setattr(layer, "forward", lambda x, *a: (seen.append(x), attend(x, *a))[1])
     with torch.no_grad():
         made(ids(2, 2 * M + 2), neighbours=NeighbourContext(rows))
