@@ -145,6 +145,33 @@ def lm(
     typer.echo(f"written: {out}/report.json, report.md")
 
 
+@app.command()
+def copying(
+    index: Index,
+    out: Out,
+    prompts: Annotated[int, typer.Option(min=1, help="Documents whose beginnings go on.")] = 20,
+    chunks: Annotated[int, typer.Option(min=1, help="Chunks to write for each.")] = 2,
+    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Neighbours of a chunk.")] = 2,
+    seed: Seed = 0,
+    checkpoint: Checkpoint = None,
+) -> None:
+    """Write text with retrieval on and off; how much stands word for word in the database?"""
+    from eval.memorisation import run
+    from eval.report import make_folder, origin
+    from index.retriever import Retriever
+    from retro.generation import Generator
+    from retro.retrofit import DEFAULT_CHECKPOINT, load
+
+    make_folder(out)
+    retriever = Retriever.open(index)
+    generator = Generator.of(load(checkpoint or DEFAULT_CHECKPOINT), retriever)
+    report = run(generator, num_prompts=prompts, num_chunks=chunks, k=k, seed=seed)
+    source = origin(index, retriever.manifest, seed=seed, k=k, checkpoint=checkpoint or "shipped")
+    report.save(out, source)
+    typer.echo(report.markdown(source))
+    typer.echo(f"written: {out}/report.json, report.md")
+
+
 def _prepare(
     index: Path,
     data: Path,

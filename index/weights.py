@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
 import shutil
 import sys
@@ -100,6 +101,37 @@ def file_sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file, read in pieces."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def tensors_sha256(folder: Path) -> str:
+    """SHA-256 of all tensors in a folder's safetensors files, whatever their names and the order
+    in which they were written: two conversions of the same weights are the same weights.
+
+    Remembered by the files' sizes and times.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    stamp = " ".join(f"{f} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files)
+    mark = cache_folder() / "tensors" / hashlib.sha256(stamp.encode()).hexdigest()[:16]
+    if not mark.exists():
+        digests = sorted(digest for file in files for digest in _tensor_digests(file))
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.write_text(hashlib.sha256(b"".join(digests)).hexdigest())
+    return mark.read_text()
+
+
+def _tensor_digests(file: Path) -> list[bytes]:
+    """One digest a tensor of a safetensors file: of its type, shape and bytes."""
+    out = []
+    with file.open("rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(size))
+        for name, tensor in header.items():
+            if name != "__metadata__":
+                begin, end = tensor["data_offsets"]
+                stream.seek(8 + size + begin)
+                kind = f"{tensor['dtype']} {tensor['shape']}"
+                out.append(hashlib.sha256(kind.encode() + stream.read(end - begin)).digest())
+    return out
 
 
 def _resolve_known(name: str, known: Known) -> Path:

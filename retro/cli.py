@@ -35,6 +35,8 @@ EXTRAS = {
     "selectolax": "ingest",
     "matplotlib": "eval",
     "sklearn": "eval",
+    "peft": "train",
+    "lm_eval": "harness",
 }
 """The extra of this distribution that installs an optional module."""
 

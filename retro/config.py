@@ -25,7 +25,10 @@ class RetroConfig(PretrainedConfig):
         max_span: longest answer the span reader proposes, in decoder tokens.
         copy_head: whether next-token probabilities are mixed with a copy distribution.
         dropout_layers: top encoder layers that are rerun under Monte-Carlo dropout.
-        base_name, base_hash: where the frozen base weights come from, and their SHA-256.
+        base_name, base_hash: where the frozen base weights come from, and what they are
+            (``index.weights.tensors_sha256``).
+        base_training: what of the base a checkpoint holds: nothing (``frozen``), low-rank
+            adapters (``lora``, of ``lora_rank``) or all of it (``full``).
         encoder_name: where the encoder's frozen embeddings come from.
     """
 
@@ -46,6 +49,8 @@ class RetroConfig(PretrainedConfig):
         base_name: str | None = None,
         base_hash: str | None = None,
         encoder_name: str | None = None,
+        base_training: str = "frozen",
+        lora_rank: int = 16,
         **kwargs: Any,
     ) -> None:
         self.base = base or {}
@@ -60,6 +65,7 @@ class RetroConfig(PretrainedConfig):
         self.dropout_layers = dropout_layers
         self.base_name, self.base_hash = base_name, base_hash
         self.encoder_name = encoder_name
+        self.base_training, self.lora_rank = base_training, lora_rank
         super().__init__(**kwargs)
 
     def base_config(self) -> PretrainedConfig:

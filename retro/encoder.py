@@ -111,6 +111,15 @@ class SelfAttention(nn.Module):
         return out
 
 
+@dataclass(frozen=True)
+class Conditioning:
+    """The querying chunk of each row: its decoder ``activations`` [M, m, H] and which of its
+    tokens are real, ``seen`` [M, m] (padding, and what a short chunk lacks, is not)."""
+
+    activations: Tensor
+    seen: Tensor
+
+
 class ConditioningAttention(nn.Module):
     """Cross-attention to the querying chunk's decoder activations H_u (RETRO §2.4, Algorithm 1).
 
@@ -128,14 +137,16 @@ class ConditioningAttention(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, x: Tensor, chunk: Tensor) -> Tensor:
-        """x [M, S, D], chunk [M, m, H] -> [M, S, D]."""
+    def forward(self, x: Tensor, chunk: Conditioning) -> Tensor:
+        """x [M, S, D] -> [M, S, D]."""
         heads = (self.num_heads, -1)
         q = self.query(self.norm(x)).unflatten(-1, heads).transpose(1, 2)
-        k, v = self.key_value(chunk).chunk(2, dim=-1)
+        k, v = self.key_value(chunk.activations).chunk(2, dim=-1)
         k, v = (t.unflatten(-1, heads).transpose(1, 2) for t in (k, v))
-        y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        out: Tensor = self.out(y)
+        # Finite, so that a chunk of which nothing is seen gives no NaN.
+        hidden = q.new_zeros(chunk.seen.shape).masked_fill(~chunk.seen, -1e4)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=hidden[:, None, None])
+        out: Tensor = self.out(y.transpose(1, 2).flatten(2))
         return out
 
 
@@ -159,7 +170,7 @@ class EncoderLayer(nn.Module):
         self,
         x: Tensor,
         mask: Tensor,
-        chunk: Tensor | None = None,
+        chunk: Conditioning | None = None,
         dropout_masks: Sequence[Tensor] | None = None,
     ) -> Tensor:
         """x [M, S, D] -> [M, S, D]; ``dropout_masks``: one [M or 1, 1, D] per dropout site."""
@@ -169,7 +180,7 @@ class EncoderLayer(nn.Module):
         self,
         x: Tensor,
         attended: Tensor,
-        chunk: Tensor | None = None,
+        chunk: Conditioning | None = None,
         dropout_masks: Sequence[Tensor] | None = None,
     ) -> Tensor:
         """All that follows self-attention: x and what it gave for x, [M, S, D] -> [M, S, D]."""
@@ -214,11 +225,11 @@ class NeighbourEncoder(nn.Module):
         ids: Tensor,
         mask: Tensor,
         segments: Tensor,
-        chunk: Tensor | None = None,
+        chunk: Conditioning | None = None,
     ) -> Tensor:
         """ids, mask, segments [M, S] -> states [M, S, D].
 
-        ``mask`` is True at real tokens. ``chunk`` [M, m, H]: activations of the querying chunk.
+        ``mask`` is True at real tokens. ``chunk``: the querying chunk, heard if so configured.
         """
         return self.run(self.embed(ids, segments), mask, chunk)
 
@@ -226,7 +237,7 @@ class NeighbourEncoder(nn.Module):
         self,
         x: Tensor,
         mask: Tensor,
-        chunk: Tensor | None = None,
+        chunk: Conditioning | None = None,
         first: int = 0,
         last: int | None = None,
     ) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from retro.model import RetroForCausalLM
 from retro.optim import MasterAdamW, schedule
-from retro.retrofit import FROZEN, save, trained_parameters
+from retro.retrofit import save, trained_parameters
 
 CHANGEABLE = ("steps", "lr", "warmup", "checkpoint_minutes")
 """Fields of a recipe that may differ when a run goes on: they do not change the batches."""
@@ -120,9 +120,6 @@ def _resume(model: RetroForCausalLM, optimiser: MasterAdamW, recipe: Recipe, out
     fixed = {k: v for k, v in asdict(recipe).items() if k not in CHANGEABLE}
     if any(progress["recipe"].get(name) != value for name, value in fixed.items()):
         return 0
-    state = load_file(out / "model.safetensors")
-    model.load_state_dict(
-        {k: v for k, v in state.items() if not k.startswith(FROZEN)}, strict=False
-    )
+    model.load_state_dict(load_file(out / "model.safetensors"), strict=False)
     optimiser.load(load_file(out / "optimiser.safetensors"))
     return int(progress["step"])

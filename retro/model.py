@@ -11,65 +11,33 @@ M packed neighbour rows, T answer tokens.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from retro.attention import ChunkedCrossAttention, EncodedNeighbours
 from retro.config import RetroConfig
+from retro.context import (
+    ChunkRetrieval,
+    NeighbourContext,
+    Querying,
+    Retrieve,
+    arranged,
+    in_chunks,
+    of_each_row,
+)
 from retro.copying import TINY, CopyTables
-from retro.encoder import NeighbourEncoder
+from retro.encoder import Conditioning, NeighbourEncoder
 from retro.families import attention_of, decoder_layers
-from retro.reader import IMPOSSIBLE, SpanPosterior, SpanReader, posterior
+from retro.reader import IMPOSSIBLE, SpanReader, posterior
 from retro.windows import Rows
 
-
-@dataclass
-class NeighbourContext:
-    """The neighbours of a batch on their way through the model.
-
-    ``rows`` come in; ``encoded`` and ``spans`` are filled on first use and kept, so that
-    neighbours are encoded once however many tokens are generated. ``spans`` is None where the
-    sequences have more than one chunk of neighbours (language modelling: nothing to answer).
-    ``first`` is the position of the sequences' first token in its chunk (left padding that was
-    left out). ``prompt_len``: the tokens before the answer, if these sequences are questions to
-    be answered; behind them ``generate`` may copy.
-    """
-
-    rows: Rows
-    first: int = 0
-    prompt_len: int | None = None
-    encoded: EncodedNeighbours | None = None
-    spans: SpanPosterior | None = None
-    copy: CopyTables | None = None
-    repeats: dict[int, NeighbourContext] = field(default_factory=dict)
-
-    def expanded(self, batch: int) -> NeighbourContext:
-        """For ``batch`` sequences, each of this context's repeated (beams, samples): kept, so
-        that every decoding step gets the same one."""
-        own = self.rows.place.shape[0] if self.encoded is None else self.encoded.states.shape[0]
-        if batch == own:
-            return self
-        if batch not in self.repeats:
-            assert self.encoded is not None
-            assert batch % own == 0
-            index = torch.arange(own, device=self.encoded.states.device)
-            self.repeats[batch] = self.select(index.repeat_interleave(batch // own))
-        return self.repeats[batch]
-
-    def select(self, index: Tensor) -> NeighbourContext:
-        """The context of the sequences ``index``, sharing what was encoded."""
-        picked = NeighbourContext(self.rows, self.first, self.prompt_len)
-        picked.encoded = self.encoded.select(index) if self.encoded else None
-        picked.spans = self.spans.select(index) if self.spans else None
-        if self.copy is not None:
-            picked.copy = CopyTables(*(t[index] for t in vars(self.copy).values()))
-        return picked
+__all__ = ["AnswerScores", "NeighbourContext", "RetroForCausalLM"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +50,29 @@ class AnswerScores:
     copied: Tensor
     gate: Tensor
     mask: Tensor
+
+
+@dataclass
+class _Pass:
+    """What the hooks know of one pass through the base decoder.
+
+    ``context`` is read from position ``first`` on; ``mask`` [B, n] is 0 at padding. Left behind
+    by the hooks: what ``entered`` the current layer, the ``hidden`` states before the output
+    head, and without a context, the ``activations`` that an encoder may be conditioned on.
+    """
+
+    context: NeighbourContext | None
+    first: int
+    mask: Tensor | None = None
+    encoded: EncodedNeighbours | None = None
+    entered: Tensor | None = None
+    hidden: Tensor | None = None
+    activations: Tensor | None = None
+
+    @classmethod
+    def over(cls, context: NeighbourContext, seen: int, mask: Tensor | None) -> _Pass:
+        """A pass that goes on behind ``seen`` cached positions."""
+        return cls(context, context.first + seen, mask, context.encoded)
 
 
 class RetroForCausalLM(PreTrainedModel, GenerationMixin):
@@ -120,9 +111,7 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         nn.init.ones_(self.gate.bias)
         self.with_blank: Tensor
         self.register_buffer("with_blank", torch.arange(inner.vocab_size))
-        self._context: NeighbourContext | None = None
-        self._first = 0
-        self._hidden: Tensor | None = None
+        self._pass: _Pass | None = None
         self._hook()
         self.post_init()
 
@@ -133,34 +122,63 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         layers = decoder_layers(self.base, model_type)
         for number in self.config.cca_layers:
             layer = layers[number]
-            kept: list[Tensor] = []
-            layer.register_forward_pre_hook(_keep_input(kept), with_kwargs=True)
-            attention_of(layer, model_type).register_forward_hook(self._adder(number, kept))
+            layer.register_forward_pre_hook(self._keep_input, with_kwargs=True)
+            attention_of(layer, model_type).register_forward_hook(self._adder(number))
         head = self.base.get_output_embeddings()
         head.register_forward_pre_hook(self._keep_hidden)
 
-    def _keep_hidden(self, _: nn.Module, args: tuple[Any, ...]) -> None:
-        self._hidden = args[0] if self._context is not None else None
+    def _keep_input(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._pass is not None:
+            self._pass.entered = args[0] if args else kwargs["hidden_states"]
 
-    def _adder(self, number: int, kept: list[Tensor]) -> Any:
+    def _keep_hidden(self, _: nn.Module, args: tuple[Any, ...]) -> None:
+        if self._pass is not None:
+            self._pass.hidden = args[0]
+
+    def _adder(self, number: int) -> Any:
         def add(_module: nn.Module, _args: Any, output: Any) -> Any:
-            if self._context is None:
+            now = self._pass
+            if now is None:
                 return None
             attended = output[0] if isinstance(output, tuple) else output
-            x = kept[-1] + attended
-            encoded = self._encoded(self._context, x)
-            added = attended + self.cca[str(number)](x, encoded, self._first)
+            assert now.entered is not None
+            x = now.entered + attended
+            if now.context is None:  # only asked for the activations
+                now.activations = x if now.activations is None else now.activations
+                return None
+            added = attended + self.cca[str(number)](x, self._encoded(now, x), now.first)
             return (added, *output[1:]) if isinstance(output, tuple) else added
 
         return add
 
     @contextmanager
-    def _reading(self, context: NeighbourContext | None, first: int) -> Iterator[None]:
-        self._context, self._first = context, first
+    def _reading(self, now: _Pass) -> Iterator[_Pass]:
+        before, self._pass = self._pass, now
         try:
-            yield
+            yield now
         finally:
-            self._context, self._first = None, 0
+            self._pass, now.entered = before, None
+
+    def _set_gradient_checkpointing(
+        self, enable: bool = True, gradient_checkpointing_func: Any = None, **kwargs: Any
+    ) -> None:
+        """A layer that is run again in the backward pass must hear what it heard at first."""
+
+        def run(layer: Any, x: Tensor, *rest: Any) -> Any:
+            now = self._pass
+            if now is None:
+                return gradient_checkpointing_func(layer, x, *rest)
+            encoded = now.encoded
+
+            def again(x: Tensor, *rest: Any) -> Any:
+                with self._reading(replace(now, entered=x, encoded=encoded)) as heard:
+                    out = layer(x, *rest)
+                now.encoded = heard.encoded
+                return out
+
+            return gradient_checkpointing_func(again, x, *rest)
+
+        super()._set_gradient_checkpointing(enable, run, **kwargs)
 
     def forward(
         self,
@@ -181,37 +199,35 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         mixture of the decoder's and the copy distribution. ``position_ids`` is named because
         ``generate`` counts positions from left padding only for models that name it.
         """
-        kwargs["position_ids"] = position_ids
+        kwargs |= {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "labels": labels,
+            "past_key_values": past_key_values,
+            "position_ids": position_ids,
+        }
         if neighbours is None:
-            out: CausalLMOutputWithPast = self.base(
-                input_ids=input_ids,
-                attention_mask=attention_mask,
-                labels=labels,
-                past_key_values=past_key_values,
-                **kwargs,
-            )
+            out: CausalLMOutputWithPast = self.base(**kwargs)
             return out
+        if neighbours.encoded is None and not self.encoder.config.conditioning_size:
+            rows = neighbours.rows = neighbours.rows.to(self.device)
+            self._fill(neighbours, self.encoder(rows.ids, rows.mask, rows.segments))
         neighbours = neighbours.expanded(self._batch_of(input_ids, kwargs))
         seen = past_key_values.get_seq_length() if past_key_values is not None else 0
-        with self._reading(neighbours, neighbours.first + seen):
-            out = self.base(
-                input_ids=input_ids,
-                attention_mask=attention_mask,
-                labels=labels,
-                past_key_values=past_key_values,
-                **kwargs,
-            )
+        with self._reading(_Pass.over(neighbours, seen, attention_mask)) as now:
+            out = self.base(**kwargs)
         if answer_prefix is not None and neighbours.copy is not None and out.logits is not None:
-            out.logits = self._mixed(out.logits, neighbours.copy, answer_prefix)
-        self._hidden = None
+            out.logits = self._mixed(out.logits, now.hidden, neighbours.copy, answer_prefix)
         return out
 
-    def _mixed(self, logits: Tensor, copy: CopyTables, prefix: Tensor) -> Tensor:
+    def _mixed(
+        self, logits: Tensor, hidden: Tensor | None, copy: CopyTables, prefix: Tensor
+    ) -> Tensor:
         """Log of the mixture at the last position, [B, 1, V] (float32)."""
-        assert self._hidden is not None
+        assert hidden is not None
         decoder = logits[:, -1].float().softmax(-1)
         copied, mass = copy.next_token(prefix, self.eos, decoder.shape[-1])
-        gate = torch.sigmoid(self.gate(self._hidden[:, -1]).float())
+        gate = torch.sigmoid(self.gate(hidden[:, -1]).float())
         gate = gate * (mass > TINY)[:, None]
         return (gate * copied + (1 - gate) * decoder + TINY).log()[:, None]
 
@@ -240,31 +256,81 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
     def read_states(self, rows: Rows, states: Tensor) -> NeighbourContext:
         """The same from encoder states [M, S, D] computed before (dropout samples, training)."""
         context = NeighbourContext(rows)
+        self._fill(context, states)
+        return context
+
+    def _fill(self, context: NeighbourContext, states: Tensor) -> None:
+        rows = context.rows
         if rows.place.shape[1] == 1:
             logits, relevance = self.reader.row_logits(states, rows)
             context.spans = posterior(logits, relevance, rows.tokens, rows.place[:, 0])
             if self.config.copy_head:
                 context.copy = CopyTables.of(context.spans, self.with_blank)
-        context.encoded = _arranged(states, rows, context.spans)
-        return context
+        context.encoded = arranged(states, rows, context.spans)
 
-    def _encoded(self, context: NeighbourContext, x: Tensor) -> EncodedNeighbours:
-        """The context's encoded neighbours, encoded now if they wait for the activations ``x``
+    def _encoded(self, now: _Pass, x: Tensor) -> EncodedNeighbours:
+        """The pass's encoded neighbours, encoded now if they wait for the activations ``x``
         [B, n, H] of the querying chunks at the first cross-attention layer (RETRO §2.4)."""
-        if context.encoded is None:
-            rows, m = context.rows, self.config.chunk_size
+        if now.encoded is None:
+            context = now.context
+            assert context is not None
+            rows, m = context.rows.to(x.device), self.config.chunk_size
             count = rows.place.shape[1]
-            assert x.shape[1] >= count * m, "every chunk with neighbours must be complete"
-            chunks = x[:, : count * m].unflatten(1, (count, m))
-            owner = torch.empty(rows.ids.shape[0], dtype=torch.long, device=x.device)
-            here = rows.place >= 0
-            number = torch.arange(x.shape[0] * count, device=x.device).view(-1, count, 1)
-            owner[rows.place[here]] = number.expand_as(rows.place)[here]
-            chunk = chunks.flatten(0, 1)[owner]
-            context.encoded = _arranged(
-                self.encoder(rows.ids, rows.mask, rows.segments, chunk), rows, None
-            )
-        return context.encoded
+            assert x.shape[1] + now.first >= count * m, "chunks with neighbours must be complete"
+            real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+            if now.mask is not None and now.mask.dim() == 2:
+                real = now.mask > 0
+            h, seen = (in_chunks(t, now.first, m, count) for t in (x, real))
+            chunk = Conditioning(of_each_row(h, rows.place), of_each_row(seen, rows.place))
+            states = self.encoder(rows.ids, rows.mask, rows.segments, chunk)
+            now.encoded = context.encoded = arranged(states, rows, None)
+        return now.encoded
+
+    # -- neighbours found on the way -------------------------------------------------------
+
+    def generate(  # type: ignore[override]
+        self, *args: Any, retrieve: Retrieve | None = None, **kwargs: Any
+    ) -> Any:
+        """transformers' own ``generate``, and with ``retrieve``, retrieval on the way: each
+        chunk that is complete, the prompt's own included, finds the neighbours that the next one
+        hears (``retro.context.ChunkRetrieval``; ``retro.generation`` joins an index)."""
+        if retrieve is not None:
+            kwargs["neighbours"] = self.retrieval(retrieve)
+        return super().generate(*args, **kwargs)
+
+    def retrieval(self, retrieve: Retrieve, prompt_len: int | None = None) -> ChunkRetrieval:
+        """Retrieval for one growing batch; ``prompt_len``: where a chunk ends, by default where
+        the first tokens given do."""
+        size = self.config.chunk_size
+        return ChunkRetrieval(retrieve, self._encode, size, self.eos, prompt_len)
+
+    def retrieved(
+        self, retrieval: ChunkRetrieval, ids: Tensor, mask: Tensor | None, seen: int = 0
+    ) -> NeighbourContext:
+        """The neighbours that the positions from ``seen`` on of ``ids`` [B, n] hear; ``mask``
+        [B, n] is 0 at padding."""
+        conditioned = self.encoder.config.conditioning_size
+        activations = (lambda: self.activations(ids, mask)) if conditioned else None
+        return retrieval.context(ids, mask, seen, activations)
+
+    def _encode(self, rows: Rows, querying: Querying) -> Tensor:
+        """Encoder states [M, S, D] of the neighbours of chunks that retrieve by themselves."""
+        chunk = None
+        if querying.activations is not None:
+            both = (querying.activations[:, None], querying.seen[:, None])
+            chunk = Conditioning(*(of_each_row(t, rows.place) for t in both))
+        states: Tensor = self.encoder(rows.ids, rows.mask, rows.segments, chunk)
+        return states
+
+    def activations(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What the encoder is conditioned on, [B, n, H]: the decoder's activations in the first
+        layer with cross-attention, before it (no neighbour has been heard there)."""
+        mask = torch.ones_like(ids) if mask is None else mask
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        with self._reading(_Pass(None, 0, mask)) as now:
+            self.base(ids, attention_mask=mask, position_ids=positions, logits_to_keep=1)
+        assert now.activations is not None
+        return now.activations
 
     # -- answers ---------------------------------------------------------------------------
 
@@ -283,7 +349,8 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         seen = torch.cat([mask, real[:, :-1].to(mask.dtype)], 1)
         positions = (seen.cumsum(1) - 1).clamp(min=0)
         keep = answer.shape[1]
-        with self._reading(neighbours, neighbours.first if neighbours else 0):
+        reading = _Pass.over(neighbours, 0, seen) if neighbours else None
+        with self._reading(reading) if reading else nullcontext():
             out = self.base(
                 input_ids=ids,
                 attention_mask=seen,
@@ -291,8 +358,7 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
                 logits_to_keep=keep,
                 use_cache=False,
             )
-            hidden = self._hidden
-        self._hidden = None
+        hidden = reading.hidden if reading else None
         log_p = out.logits.float().log_softmax(-1).gather(2, written[..., None])[..., 0]
         zeros = torch.zeros_like(log_p)
         if neighbours is None or neighbours.copy is None or hidden is None:
@@ -305,12 +371,19 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         return AnswerScores(mixed, log_p, (copied + TINY).log().masked_fill(~real, 0.0), gate, real)
 
     def prepare_inputs_for_generation(  # type: ignore[override]
-        self, input_ids: Tensor, neighbours: NeighbourContext | None = None, **kwargs: Any
+        self,
+        input_ids: Tensor,
+        neighbours: NeighbourContext | ChunkRetrieval | None = None,
+        **kwargs: Any,
     ) -> dict[str, Any]:
         """Adds the neighbours and the answer tokens written so far to the base's own inputs."""
         base: Any = self.base
         inputs: dict[str, Any] = base.prepare_inputs_for_generation(input_ids, **kwargs)
-        if neighbours is not None:
+        if isinstance(neighbours, ChunkRetrieval):
+            cache, mask = kwargs.get("past_key_values"), kwargs.get("attention_mask")
+            seen = cache.get_seq_length() if cache is not None else 0
+            inputs["neighbours"] = self.retrieved(neighbours, input_ids, mask, seen)
+        elif neighbours is not None:
             inputs["neighbours"] = neighbours
             if neighbours.prompt_len is not None:
                 inputs["answer_prefix"] = input_ids[:, neighbours.prompt_len :]
@@ -335,31 +408,5 @@ def _fresh_base(config: RetroConfig) -> PreTrainedModel:
     return base
 
 
-def _keep_input(kept: list[Tensor]) -> Any:
-    def keep(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        kept[:] = [args[0] if args else kwargs["hidden_states"]]
-
-    return keep
-
-
-def _arranged(states: Tensor, rows: Rows, spans: SpanPosterior | None) -> EncodedNeighbours:
-    """Encoder states [M, S, D] as the decoder's tokens of each chunk's neighbours, [B, L, N, D]."""
-    batch, count, num = rows.place.shape
-    width = rows.tokens.shape[1]
-    if states.shape[0] == 0:
-        states = states.new_zeros(1, max(1, rows.ids.shape[1]), states.shape[2])
-        rows = _one_empty_row(rows)
-    aligned = states.gather(1, rows.first[..., None].expand(-1, -1, states.shape[-1]))
-    here = rows.place >= 0
-    index = rows.place.clamp(min=0)
-    mask = (rows.tokens >= 0)[index] & here[..., None]
-    bias = aligned.new_zeros(batch, count, num * width)
-    if spans is not None:
-        bias = (spans.token_mass() + 1e-4).log().to(aligned.dtype)[:, None]
-    return EncodedNeighbours(aligned[index].flatten(2, 3), mask.flatten(2), bias, width)
-
-
-def _one_empty_row(rows: Rows) -> Rows:
-    size = rows.tokens.shape[1]
-    blank = {"tokens": rows.tokens.new_full((1, size), -1), "first": rows.first.new_zeros(1, size)}
-    return Rows(**(vars(rows) | blank))
+AutoConfig.register(RetroConfig.model_type, RetroConfig)
+AutoModelForCausalLM.register(RetroConfig, RetroForCausalLM)

@@ -1,13 +1,14 @@
 """Builds, saves and loads RETROfitted models: a base decoder by name plus what was trained.
 
 A checkpoint folder holds ``config.json`` and ``model.safetensors`` with the trained weights
-alone. The base decoder's weights and the encoder's token embeddings are frozen and come from
-where the configuration says (``index.weights.resolve``).
+alone. The base decoder's weights, unless they were trained, and the encoder's token embeddings
+come from where the configuration says (``index.weights.resolve``).
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModelForCausalLM
-from transformers.utils import logging
+from transformers.utils import logging as transformers_logging
 
 from index.devices import fast_dtype
 from index.errors import UserError
-from index.weights import file_sha256, load_tokenizer, resolve
+from index.weights import load_tokenizer, resolve, tensors_sha256
 from retro.config import RetroConfig, default_cca_layers
 from retro.copying import blank_spellings
 from retro.encoder import EncoderConfig, bert_state
 from retro.model import RetroForCausalLM
+from retro.tuning import BASES, add_adapters, kept
 
-FROZEN = ("base.", "encoder.tokens.")
-"""Prefixes of what a checkpoint leaves out."""
+_LOG = logging.getLogger(__name__)
 
 DEFAULT_CHECKPOINT = Path(__file__).parent / "checkpoint"
 
@@ -58,14 +59,14 @@ def retrofit(
         base=_without_path(base.config.to_dict()),
         encoder=vars(encoder) | dropped | changes.pop("encoder", {}),
         base_name=base_name,
-        base_hash=file_sha256(resolve(base_name) / "model.safetensors"),
+        base_hash=tensors_sha256(resolve(base_name)),
         encoder_name=encoder_name,
         **({"cca_layers": default_cca_layers(base.config.num_hidden_layers)} | changes),
     )
     model = RetroForCausalLM(config, base)
     model.encoder.load_state_dict(bert_state(load_file(folder / "model.safetensors")), strict=False)
-    for name, weight in model.named_parameters():
-        if not name.startswith(FROZEN):  # begin as a checkpoint would keep it
+    for weight in kept(model).values():  # begin as a checkpoint would keep it
+        if weight.is_floating_point():
             weight.data = weight.data.bfloat16()
     model.with_blank = blank_spellings(load_tokenizer(base_name), len(model.with_blank))
     return _ready(model, dtype)
@@ -93,16 +94,23 @@ def load(
             f"{folder}: damaged config.json or model.safetensors ({error}); "
             "copy or train the checkpoint again"
         ) from error
+    if config.base_training not in BASES:
+        raise UserError(f"{folder}: config.json: base_training is none of {', '.join(BASES)}")
     dtype = dtype or fast_dtype()
     base = load_base(config.base_name, dtype)
+    _check_base(config, folder)
     with torch.device("meta"):  # no memory and no random numbers for what is loaded below
         model = RetroForCausalLM(config, base)
-    expected = {k: v for k, v in model.state_dict().items() if not k.startswith(FROZEN)}
+    if config.base_training == "lora":
+        add_adapters(model)
+    expected = kept(model)
     odd = expected.keys() ^ trained.keys()
     odd |= {k for k in expected.keys() - odd if expected[k].shape != trained[k].shape}
     if odd:
         raise UserError(f"{file}: does not fit its config.json (e.g. {min(odd)})")
     model.load_state_dict(trained, strict=False, assign=True)
+    base.tie_weights()
+    base.requires_grad_(False)
     assert config.encoder_name is not None
     frozen = load_file(resolve(config.encoder_name) / "model.safetensors")
     embeddings = bert_state(frozen)["tokens.weight"]
@@ -114,26 +122,38 @@ def save(model: RetroForCausalLM, folder: Path | str) -> None:
     """Writes ``config.json`` and what was trained, in bfloat16, to ``folder``."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    state = {k: v for k, v in model.state_dict().items() if not k.startswith(FROZEN)}
     partial = folder / "model.safetensors.partial"
-    save_file({name: _kept(value) for name, value in state.items()}, partial)
+    save_file({name: _stored(value) for name, value in kept(model).items()}, partial)
     partial.replace(folder / "model.safetensors")
     partial = folder / "config.json.partial"
     model.config.to_json_file(str(partial))
     partial.replace(folder / "config.json")
 
 
-def _kept(value: torch.Tensor) -> torch.Tensor:
+def _stored(value: torch.Tensor) -> torch.Tensor:
     """As a checkpoint holds it."""
     dtype = torch.bfloat16 if value.is_floating_point() else value.dtype
     return value.detach().to("cpu", dtype).contiguous()
+
+
+def _check_base(config: RetroConfig, folder: Path) -> None:
+    """Says so if the base weights found are not those that the checkpoint was trained on: they
+    may do (another rounding of the same weights), but then its figures are not its figures."""
+    assert config.base_name is not None
+    if config.base_hash not in (None, tensors_sha256(resolve(config.base_name))):
+        _LOG.warning(
+            "%s was trained on other weights than those found as '%s' (base_hash in config.json): "
+            "its answers and confidence may be off",
+            folder,
+            config.base_name,
+        )
 
 
 def load_base(name: str | None, dtype: torch.dtype) -> Any:
     """A pretrained decoder by name, local folder or hub id, without gradients."""
     if name is None:
         raise UserError("config.json names no base decoder (base_name); train the checkpoint again")
-    logging.disable_progress_bar()  # it would stand beside an answer's one line
+    transformers_logging.disable_progress_bar()  # it would stand beside an answer's one line
     base = AutoModelForCausalLM.from_pretrained(resolve(name), dtype=dtype)
     return base.requires_grad_(False)
 

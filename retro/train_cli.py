@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,6 +25,7 @@ HoldOut = Annotated[
     int, typer.Option(min=0, help="Titles kept out of training, for the confidence head.")
 ]
 
+BaseChoice = Literal["frozen", "lora", "full"]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads; default: torch's own.")]
 
 
@@ -113,7 +114,13 @@ def lm(
     encoder: Annotated[
         bool, typer.Option("--encoder/--no-encoder", help="Whether the encoder learns too.")
     ] = False,
-    lr: Annotated[float, typer.Option(min=0, help="Highest learning rate.")] = 1e-3,
+    base: Annotated[
+        BaseChoice, typer.Option(help="How the base decoder learns: not, by adapters, whole.")
+    ] = "frozen",
+    lr: Annotated[
+        float | None,
+        typer.Option(min=0, help="Highest learning rate; default 1e-3, lora 3e-4, full 5e-5."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Order, noise and dropout.")] = 11,
     threads: Threads = None,
 ) -> None:
@@ -125,11 +132,12 @@ def lm(
     recipe = TextRecipe(
         steps=steps,
         batch_size=batch_size,
-        lr=lr,
+        lr={"frozen": 1e-3, "lora": 3e-4, "full": 5e-5}[base] if lr is None else lr,
         warmup=min(100, steps // 10 + 1),
         seed=seed,
         noise=noise,
         encoder=encoder,
+        base=base,
     )
     run_text(recipe, TextSet.load(prepared), out, start, threads)
 

@@ -1,7 +1,7 @@
 """Trains a RETRO model to continue text with the help of neighbours, and measures what they give.
 
-The base decoder stays frozen (RETROfit, section 4.2); cross-attention, and if asked the encoder,
-learn. Knows a text set and the model; knows nothing of search.
+The base decoder stays frozen (RETROfit, section 4.2) unless asked; cross-attention, and if asked
+the encoder, learn. Knows a text set and the model; knows nothing of search.
 
 Axes: B sequences, L chunks, K neighbours, n = L * m tokens.
 """
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from retro.loop import Recipe, run
 from retro.model import NeighbourContext, RetroForCausalLM
 from retro.text_data import NOTHING, TextSet
+from retro.tuning import Base, tune
 from retro.windows import Ints, Rows, Windower
 
 Retrieval = Literal["off", "on", "random"]
@@ -31,10 +32,12 @@ RETRIEVALS: tuple[Retrieval, ...] = ("off", "on", "random")
 @dataclass(frozen=True)
 class TextRecipe(Recipe):
     """``noise``: chance of each neighbour to be replaced by a random window, so that the model
-    learns not to trust blindly (Retro-li). ``encoder``: whether the encoder learns too."""
+    learns not to trust blindly (Retro-li). ``encoder``: whether the encoder learns too; ``base``:
+    how the base does (``retro.tuning``)."""
 
     noise: float = 0.1
     encoder: bool = False
+    base: Base = "frozen"
 
 
 @dataclass
@@ -70,8 +73,6 @@ class Text:
         context = None
         if neighbours is not None:
             context = NeighbourContext(self.rows(numbers, neighbours))
-            if not self.model.encoder.config.conditioning_size:
-                context = self.model.read(context.rows)
         mask = real.long().to(self.model.device)
         logits = self.model(ids, attention_mask=mask, neighbours=context, use_cache=False).logits
         wanted = torch.where(real, tokens, -100)[:, 1:].to(self.model.device)
@@ -102,6 +103,7 @@ def train_text(
     model.encoder.requires_grad_(recipe.encoder)
     model.encoder.tokens.requires_grad_(False)
     modules: list[nn.Module] = [model.cca, *([model.encoder] if recipe.encoder else [])]
+    modules += tune(model, recipe.base)
 
     def loss(batch: tuple[int, list[int]]) -> Tensor:
         step, numbers = batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +18,11 @@ from retro.examples import Example, Sampler, WindowTable, read_examples, read_js
 from retro.model import RetroForCausalLM
 from retro.prepared import Prepared
 from retro.prompts import Prompter
-from retro.retrofit import FROZEN, retrofit
+from retro.retrofit import retrofit
 from retro.text_data import TextSet, prepare_text
 from retro.train_lm import RETRIEVALS, Text, TextRecipe, bits_per_byte, train_text
 from retro.train_qa import LOSSES, Reading, TrainConfig, reading_quality, train
+from retro.tuning import tune
 from retro.windows import Windower
 
 if TYPE_CHECKING:
@@ -226,8 +228,9 @@ def start_from(folder: Path | None, prepared: Prepared | TextSet) -> RetroForCau
         file = folder / "model.safetensors"
         if not file.is_file():
             raise UserError(f"{folder}: no checkpoint here to start from; check --start")
-        state = {k: v for k, v in load_file(file).items() if not k.startswith(FROZEN)}
-        model.load_state_dict(state, strict=False)
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        tune(model, config.get("base_training", "frozen"))
+        model.load_state_dict(load_file(file), strict=False)
     return model
 
 

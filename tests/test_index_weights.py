@@ -201,3 +201,29 @@ class _Loader:
 class _CutOff:
     def save_pretrained(self, folder: Path) -> None:
         raise KeyboardInterrupt
+
+
+def test_the_same_tensors_are_the_same_weights_however_they_are_written(
+    tmp_path: Path, cache: Path
+) -> None:
+    """The hash of a converted file depended on the order and the names a conversion had chosen."""
+    import torch
+    from safetensors.torch import save_file
+
+    a, b = torch.arange(6.0).view(2, 3), torch.ones(4, dtype=torch.bfloat16)
+    kinds = {
+        "one": [{"a": a, "b": b}],
+        "renamed": [{"z": a, "b": b}],
+        "split": [{"b": b}, {"a": a}],
+        "reshaped": [{"a": a.view(3, 2), "b": b}],
+        "changed": [{"a": a + 1, "b": b}],
+    }
+    hashes = {}
+    for kind, files in kinds.items():
+        (tmp_path / kind).mkdir()
+        for number, tensors in enumerate(files):
+            save_file(tensors, tmp_path / kind / f"{number}.safetensors", {"said": kind})
+        hashes[kind] = weights.tensors_sha256(tmp_path / kind)
+        assert weights.tensors_sha256(tmp_path / kind) == hashes[kind]  # remembered
+    assert hashes["one"] == hashes["renamed"] == hashes["split"]
+    assert len({hashes["one"], hashes["reshaped"], hashes["changed"]}) == 3

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from retro.encoder import (
+    Conditioning,
     EncoderConfig,
     NeighbourEncoder,
     TokenSharedDropout,
@@ -95,12 +96,24 @@ def test_no_rows_at_all() -> None:
 def test_conditioning_starts_at_nothing_and_then_hears_its_own_chunk_only() -> None:
     made, (ids, mask, segments) = encoder(conditioning_size=10), batch()
     chunk = torch.randn(3, 4, 10, requires_grad=True)
-    made(ids, mask, segments, chunk)[1].pow(2).sum().backward()
+    heard = Conditioning(chunk, torch.ones(3, 4, dtype=torch.bool))
+    made(ids, mask, segments, heard)[1].pow(2).sum().backward()
     assert (chunk.grad.abs().sum((1, 2)) > 0).tolist() == [False, True, False]
     assert chunk.grad[1].abs().sum(1).min() > 0
     fresh = NeighbourEncoder(made.config).eval()
     with torch.no_grad():
-        torch.testing.assert_close(fresh(ids, mask, segments, chunk), fresh(ids, mask, segments))
+        torch.testing.assert_close(fresh(ids, mask, segments, heard), fresh(ids, mask, segments))
+
+
+def test_conditioning_hears_what_is_seen_of_a_chunk() -> None:
+    made, rows = encoder(conditioning_size=10), batch()
+    chunk = torch.randn(3, 4, 10)
+    seen = torch.tensor([[1, 1, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0]]) > 0
+    with torch.no_grad():
+        found = made(*rows, Conditioning(chunk, seen))
+        short = made(*(t[1:2] for t in rows), Conditioning(chunk[1:2, 2:], seen[1:2, 2:]))
+    torch.testing.assert_close(found[1], short[0])
+    assert found.isfinite().all()  # a chunk of which nothing is seen, too
 
 
 def test_dropout_shares_one_mask_among_a_rows_tokens() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ import torch
 from torch import Tensor
 
 from index.errors import UserError
+from retro.context import arranged
 from retro.families import FAMILIES, attention_of, decoder_layers
 from retro.model import NeighbourContext, RetroForCausalLM
 from retro.retrofit import load, retrofit, save, trained_parameters
+from retro.tuning import Base, tune
 from retro.windows import Rows
 
 M = 4
@@ -139,6 +142,26 @@ def test_a_sequence_does_not_depend_on_its_batch() -> None:
         torch.testing.assert_close(alone[0], together[b], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("conditioned", [False, True])
+def test_padding_behind_a_sequence_changes_nothing(conditioned: bool) -> None:
+    """The last chunk is partly padding: its neighbours, if it retrieved any, are heard by none."""
+    made = tiny.model(encoder={"conditioning_size": 32 * conditioned})
+    rows = tiny.rows([[[0, 1], [2, 3]], [[4, 5], [6, 7]]])
+    size = M + 3
+    tokens, mask = ids(2, 3 * M), torch.ones(2, 3 * M, dtype=torch.long)
+    mask[0, size:] = 0
+    with torch.no_grad():
+        padded = made(tokens, attention_mask=mask, neighbours=NeighbourContext(rows)).logits
+        alone = part(replace(rows, place=rows.place[:, :1]), 0)
+        if conditioned:
+            context = NeighbourContext(alone)
+        else:
+            states = made.encoder(alone.ids, alone.mask, alone.segments)
+            context = NeighbourContext(alone, encoded=arranged(states, alone, None))
+        short = made(tokens[:1, :size], neighbours=context).logits
+    torch.testing.assert_close(padded[0, :size], short[0], rtol=1e-4, atol=1e-5)
+
+
 def test_a_question_without_neighbours_in_a_batch_is_its_base() -> None:
     made = tiny.model()
     tokens = ids(2, M + 2)
@@ -185,7 +208,9 @@ def test_conditioning_is_on_the_activations_of_one_chunk(monkeypatch: pytest.Mon
     seen: list[Tensor] = []
     layer = made.cca["0"]
     encode, attend = made.encoder.forward, layer.forward
-    monkeypatch.setattr(made.encoder, "forward", lambda *a: (seen.append(a[3]), encode(*a))[1])
+    monkeypatch.setattr(
+        made.encoder, "forward", lambda *a: (seen.append(a[3].activations), encode(*a))[1]
+    )
     monkeypatch.setattr(layer, "forward", lambda x, *a: (seen.append(x), attend(x, *a))[1])
     with torch.no_grad():
         made(ids(2, 2 * M + 2), neighbours=NeighbourContext(rows))
@@ -534,3 +559,69 @@ def test_transformers_own_saving_and_loading(tmp_path: Path) -> None:
         a, b = (m(tokens, neighbours=m.read(rows)).logits for m in (made, again))
     assert torch.equal(a, b)
     assert torch.equal(again.with_blank, made.with_blank)
+
+
+# -- a base that learns too -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["lora", "full"])
+def test_a_trained_base_is_part_of_the_checkpoint(
+    how: Base, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    base, encoder = folders
+    made = retrofit(str(base), str(encoder), chunk_size=M, max_span=3, cca_layers=[0, 1])
+    tokens = ids(2, 2 * M)
+    with torch.no_grad():
+        before = made(tokens).logits
+        [module] = tune(made, how)
+        assert module is made.base
+        assert torch.equal(made(tokens).logits, before)  # nothing is different before training
+        learn = {n: p for n, p in made.base.named_parameters() if p.requires_grad}
+        assert all(("lora_" in n) == (how == "lora") for n in learn)
+        assert learn
+        for p in learn.values():
+            p.copy_((p + torch.randn_like(p) * 0.1).bfloat16())
+        save(made, tmp_path)
+        again = load(tmp_path)
+        rows = tiny.rows(QUESTIONS)
+        assert not torch.allclose(again(tokens).logits, before)
+        a, b = (m(tokens, neighbours=m.read(rows)).logits for m in (made, again))
+    assert torch.equal(a, b)
+    assert not any(p.requires_grad for p in again.base.parameters())
+    assert again.base.get_input_embeddings().weight is not None
+    tune(again, how)  # a run that starts from there
+    assert {n for n, p in again.base.named_parameters() if p.requires_grad} == set(learn)
+
+
+def test_a_base_trained_one_way_is_not_trained_another() -> None:
+    made = tiny.model()
+    assert tune(made, "frozen") == []
+    tune(made, "full")
+    with pytest.raises(UserError, match="trained whole"):
+        tune(made, "lora")
+    made.config.base_training = "lora"
+    with pytest.raises(UserError, match="has adapters"):
+        tune(made, "full")
+
+
+def test_tied_weights_are_stored_once(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    made = tiny.model("gpt2")
+    tune(made, "full")
+    save(made, tmp_path)
+    names = set(load_file(tmp_path / "model.safetensors"))
+    assert len({"base.lm_head.weight", "base.transformer.wte.weight"} & names) == 1
+
+
+def test_other_base_weights_than_those_trained_on_are_told(
+    trained: tuple[RetroForCausalLM, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    made, folder = trained
+    load(folder)
+    assert not caplog.records
+    _edited(folder, made.config.base_hash, "0" * 64)
+    load(folder)
+    [record] = caplog.records
+    assert "was trained on other weights than those found as" in record.getMessage()
+    assert "\n" not in record.getMessage()

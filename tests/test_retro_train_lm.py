@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +24,7 @@ from retro.model import RetroForCausalLM
 from retro.retrofit import load, retrofit
 from retro.text_data import NOTHING, TextSet, prepare_text
 from retro.train_lm import Text, TextRecipe, _batches, bits_per_byte, train_text
+from retro.tuning import Base
 from retro.windows import Windower
 
 WINDOWER = Windower(tiny.encoder_tokenizer(), tiny.decoder_tokenizer())
@@ -168,6 +170,35 @@ def test_a_short_run_lowers_the_loss_and_touches_what_it_trains(
     assert changed == ({"cca", "encoder"} if encoder else {"cca"})
 
 
+@pytest.mark.parametrize("base", ["lora", "full"])
+def test_a_base_that_learns_is_kept_and_goes_on(
+    base: Base, text: Callable[[], Text], tmp_path: Path
+) -> None:
+    made, recipe = text(), replace(RECIPE, steps=4, base=base)
+    before = state(made)
+    train_text(made, recipe, tmp_path / "whole", log=silent)
+    after = made.model.state_dict()
+    changed = {
+        n.split(".")[0] for n, v in after.items() if n not in before or (v != before[n]).any()
+    }
+    assert changed == {"base", "cca"}
+    if base == "lora":
+        assert all(
+            torch.equal(after[n.replace(".weight", ".base_layer.weight")], before[n])
+            for n in before
+            if n.startswith("base.") and n not in after
+        )
+    again = load(tmp_path / "whole").state_dict()
+    assert again.keys() == after.keys()
+    for name, value in after.items():  # what was trained is kept in bfloat16
+        torch.testing.assert_close(again[name], value, rtol=0.01, atol=1e-6)
+    first, second = text(), text()
+    train_text(first, replace(recipe, steps=2), tmp_path / "parts", log=silent)
+    train_text(second, recipe, tmp_path / "parts", log=silent)
+    assert second.model.state_dict().keys() == after.keys()
+    assert json.loads((tmp_path / "parts/step.json").read_text())["step"] == 4
+
+
 def test_what_is_held_out_is_not_trained_on(text: Callable[[], Text]) -> None:
     made = text()
     numbers = {n for _, batch in islice(_batches(made, RECIPE, 0), 30) for n in batch}
@@ -239,5 +270,9 @@ def test_it_runs_from_the_command_line(
     assert cli.main(run) == cli.DONE
     assert "bpb off" in capsys.readouterr().out
     assert load(Path(out)).config.chunk_size == CHUNK
+    tuned = str(tmp_path / "tuned")
+    assert cli.main([*run[:5], tuned, *run[6:], "--base", "lora"]) == cli.DONE
+    assert cli.main([*run[:5], tuned + "2", *run[6:], "--start", tuned]) == cli.DONE
+    assert load(Path(tuned + "2")).config.base_training == "lora"
     assert cli.main([*run[:3], str(tmp_path / "no.npz"), *run[4:]]) == cli.USER_MISTAKE
     assert "no.npz" in capsys.readouterr().err
