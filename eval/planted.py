@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -99,8 +99,6 @@ def _take(found: Neighbours, order: Sequence[int]) -> Neighbours:
     place = np.asarray(order, dtype=np.int64)
     arrays = "chunk_ids starts ends distances lexical scores dense_rank lexical_rank".split()
     tuples = "doc_ids titles texts tokens offsets".split()
-    return replace(
-        found,
-        **{name: getattr(found, name)[place] for name in arrays},
-        **{name: tuple(getattr(found, name)[k] for k in order) for name in tuples},
-    )
+    taken: dict[str, Any] = {name: getattr(found, name)[place] for name in arrays}
+    taken |= {name: tuple(getattr(found, name)[k] for k in order) for name in tuples}
+    return replace(found, **taken)

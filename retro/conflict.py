@@ -137,7 +137,7 @@ def numbers_of(text: str) -> frozenset[float]:
     values: list[float] = []
     after_number = False
     for token in tokens:
-        value = SMALL_NUMBERS.get(token)
+        value: float | None = SMALL_NUMBERS.get(token)
         if token[0].isdigit():
             value = float(token.replace(",", ""))
         if value is not None:

@@ -112,5 +112,9 @@ class Answer:
         """Both sides in words, for a person; empty unless conflicting."""
         if self.reason != "conflicting" or not self.sides:
             return ""
-        ours, rival = (f"{side.title or side.doc_id} says “{side.answer}”" for side in self.sides)
+        alike = len({side.title for side in self.sides}) == 1  # the id tells them apart
+        names = [side.doc_id if alike else side.title or side.doc_id for side in self.sides]
+        ours, rival = (
+            f"{name} says “{side.answer}”" for name, side in zip(names, self.sides, strict=True)
+        )
         return f"Two sources disagree: {ours}, {rival}."

@@ -88,6 +88,8 @@ def test_a_contradiction_shows_both_sides() -> None:
     assert f"Two sources disagree: Jupiter says “Jupiter”, saturn.md says “{HOSTILE}”." in text
     assert "<script" not in html
     assert "disagree" not in render.verdict(replace(made, sides=sides), 0.44)
+    same = tuple(replace(side, title="Jupiter") for side in sides)
+    assert "saturn.md says" in render.verdict(replace(made, reason="conflicting", sides=same), 0.44)
 
 
 def test_a_void_promise_is_told() -> None:
