@@ -115,6 +115,51 @@ def demo(
 
 
 @app.command()
+def reasons(
+    index: Index,
+    data: Data,
+    out: Out,
+    limit: Limit = None,
+    seed: Seed = 0,
+    k: K = 8,
+    batch_size: Batch = 16,
+    checkpoint: Checkpoint = None,
+    threshold: Threshold = None,
+) -> None:
+    """Take facts away, contradict them, put wrong answers forward: is the reason the right one?"""
+    from eval.reasons import run
+
+    questions, answerer = _prepare(index, data, out, limit, seed, checkpoint, threshold)
+    report = run(answerer, questions, out, k=k, batch_size=batch_size, seed=seed)
+    _finish(report, out, data, answerer, num_asked=len(questions), seed=seed, k=k)
+
+
+@app.command()
+def invented(
+    index: Index,
+    data: Data,
+    out: Out,
+    selfaware: Annotated[
+        Path | None, typer.Option(help="SelfAware's rows, to be asked as well.")
+    ] = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    k: K = 8,
+    batch_size: Batch = 16,
+    checkpoint: Checkpoint = None,
+    threshold: Threshold = None,
+) -> None:
+    """Ask about names that do not exist, and the same questions with real ones."""
+    from eval.invented import run
+    from eval.questions import read_questions, sample
+
+    others = sample(read_questions(selfaware), limit, seed) if selfaware else []
+    questions, answerer = _prepare(index, data, out, limit, seed, checkpoint, threshold)
+    report = run(answerer, questions, out, others=others, k=k, batch_size=batch_size, seed=seed)
+    _finish(report, out, data, answerer, num_asked=len(questions), seed=seed, k=k)
+
+
+@app.command()
 def lm(
     data: Annotated[Path, typer.Option("--data", help="What `retro train prepare-text` wrote.")],
     out: Out,

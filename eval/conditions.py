@@ -46,6 +46,7 @@ class Answering(Protocol):
         k: int = 8,
         exclude: Sequence[Collection[str]] | None = None,
         neighbours: Sequence[Neighbours] | None = None,
+        candidates: Sequence[str] | None = None,
     ) -> list[Answer]: ...
 
 

@@ -100,7 +100,7 @@ def info(folder: Folder, as_json: AsJson = False) -> None:
 
     manifest = Manifest.read(folder)
     manifest.check_sizes(folder)
-    facts = _facts(manifest) | {"unfinished": _unfinished(folder)}
+    facts = _facts(manifest) | {"unfinished": _unfinished(folder)} | _own_head(folder)
     skipped = [vars(item) for item in read_skipped(folder)]
     if as_json:
         typer.echo(json.dumps(facts | {"skipped": skipped}, ensure_ascii=False))
@@ -148,6 +148,21 @@ def _rows(found: Any) -> list[dict[str, Any]]:
         }
         for rank in range(len(found))
     ]
+
+
+def _own_head(folder: Path) -> dict[str, str]:
+    """What `retro train head --index` left beside the index, if anything; read as plain data."""
+    file = folder / "confidence" / "about.json"
+    if not file.is_file():
+        return {}
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        return {"confidence": f"own head, {told['num_questions']:,} questions, {told['created']}"}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{file}: not readable ({error!r}); make it again with: "
+            f"retro train head --index {folder}"
+        ) from error
 
 
 def _facts(manifest: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -20,6 +20,9 @@ from typing import TYPE_CHECKING
 from index.errors import UserError
 from index.weights import file_sha256
 from retro.certificate import FILE, Certificate
+from retro.conflict import dispute_sides, dispute_signals, find_dispute
+from retro.drift import Monitor, watched
+from retro.own_head import FOLDER, OwnHead
 from retro.policy import AbstentionPolicy
 from retro.signals import answer_signals, retrieval_signals
 from retro.types import Answer, Evidence, Promise
@@ -40,7 +43,8 @@ _LOG = logging.getLogger(__name__)
 class Answerer:
     """An open index with a model, its confidence head and its abstention policy.
 
-    ``checkpoint``: the folder that the model came from. ``certificate``: what is promised of the
+    ``checkpoint``: the folder that the model came from; ``fitted``: the one that head and policy
+    came from (the index's own, or the checkpoint). ``certificate``: what is promised of the
     answers at its own threshold.
     """
 
@@ -51,11 +55,13 @@ class Answerer:
         head: ConfidenceHead | None,
         policy: AbstentionPolicy,
         checkpoint: Path | None = None,
+        fitted: Path | None = None,
     ) -> None:
         self.retriever, self.drafter = retriever, drafter
         self.head, self.policy = head, policy
-        self.checkpoint = checkpoint
+        self.checkpoint, self.fitted = checkpoint, fitted
         self.certificate: Certificate | None = None
+        self.monitor: Monitor | None = None
 
     @classmethod
     def open(
@@ -69,9 +75,10 @@ class Answerer:
     ) -> Answerer:
         """Opens an index folder and a checkpoint folder (default: the one shipped).
 
-        The threshold is ``threshold``, else that of the index's certificate, else the
-        checkpoint's. ``num_samples``: Monte-Carlo dropout samples. Not ``calibrated``: without the
-        checkpoint's confidence head, to fit one; confidence is then the span posterior.
+        Head and policy are the index's own (``retro.own_head``), else the checkpoint's. The
+        threshold is ``threshold``, else that of the index's certificate, else the policy's.
+        ``num_samples``: Monte-Carlo dropout samples. Not ``calibrated``: without a confidence
+        head, to fit one; confidence is then the span posterior.
 
         Raises:
             UserError: either is missing, damaged or does not fit the other.
@@ -91,10 +98,11 @@ class Answerer:
         retriever.manifest.check_tokenizer(tokenizer_fingerprint(tokenizer), model.config.base_name)
         windower = Windower(load_tokenizer(model.config.encoder_name), tokenizer)
         prompter = Prompter(tokenizer, model.eos, model.config.chunk_size)
-        head = ConfidenceHead.load(folder / HEAD) if calibrated else None
-        policy = AbstentionPolicy.load(folder / POLICY) if calibrated else AbstentionPolicy()
+        fitted = _fitted(index, folder, retriever.manifest.fingerprint) if calibrated else folder
+        head = ConfidenceHead.load(fitted / HEAD) if calibrated else None
+        policy = AbstentionPolicy.load(fitted / POLICY) if calibrated else AbstentionPolicy()
         drafter = Drafter(model, windower, prompter, num_samples)
-        opened = cls(retriever, drafter, head, policy, folder)
+        opened = cls(retriever, drafter, head, policy, folder, fitted)
         if calibrated:
             opened.trust(Certificate.load(index), index)
         if threshold is not None:
@@ -103,9 +111,10 @@ class Answerer:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the checkpoint's weights and head: another model, another fingerprint."""
+        """SHA-256 over the weights and the head in use: another model, another fingerprint."""
         assert self.checkpoint is not None
-        files = (self.checkpoint / name for name in ("model.safetensors", HEAD))
+        assert self.fitted is not None
+        files = (self.checkpoint / "model.safetensors", self.fitted / HEAD)
         return hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
 
     def trust(self, certificate: Certificate | None, index: Path) -> None:
@@ -115,6 +124,7 @@ class Answerer:
         found = (self.retriever.manifest.fingerprint, self.fingerprint)
         if certificate.holds_for(*found, self.drafter.num_samples):
             self.certificate = certificate
+            self.monitor = Monitor(certificate.calibration) if certificate.calibration else None
             self.policy = replace(self.policy, threshold=certificate.threshold)
             return
         _LOG.warning(
@@ -135,11 +145,13 @@ class Answerer:
         k: int = 8,
         exclude: Sequence[Collection[str]] | None = None,
         neighbours: Sequence[Neighbours] | None = None,
+        candidates: Sequence[str] | None = None,
     ) -> list[Answer]:
         """Answers in the order of the questions.
 
         ``exclude``: per question, ids of documents treated as absent. ``neighbours``: given
-        instead of searched. Raises UserError if a question is empty.
+        instead of searched. ``candidates``: answers from elsewhere, judged as if they had been
+        written here. Raises UserError if a question is empty.
         """
         for number, question in enumerate(questions):
             if not question.strip():
@@ -153,6 +165,7 @@ class Answerer:
                 k,
                 None if exclude is None else exclude[part],
                 None if neighbours is None else neighbours[part],
+                None if candidates is None else candidates[part],
             )
         return answers
 
@@ -163,28 +176,38 @@ class Answerer:
         k: int,
         exclude: Sequence[Collection[str]] | None,
         neighbours: Sequence[Neighbours] | None,
+        candidates: Sequence[str] | None,
     ) -> list[Answer]:
         timing: dict[str, float] = {}
         with _timed(timing, "search"):
             found = neighbours or self.retriever.search_batch(list(questions), k, exclude)
         with _timed(timing, "draft"):
-            drafts = self.drafts(questions, found)
+            drafts = self.drafts(questions, found, candidates)
         with _timed(timing, "decide"):
             decided = [
-                replace(self._decide(*row), promise=self._promise(k))
-                for row in zip(ids, questions, found, drafts, strict=True)
+                self._decide(*row) for row in zip(ids, questions, found, drafts, strict=True)
             ]
+            if exclude is None and neighbours is None:  # else it is not this database that answers
+                decided = [self._promised(answer, k) for answer in decided]
         shared = {name: value / len(questions) for name, value in timing.items()}
         return [replace(answer, timing_ms=dict(shared)) for answer in decided]
 
-    def _promise(self, k: int) -> Promise | None:
+    def _promised(self, answer: Answer, k: int) -> Answer:
+        """The answer with what is certified of it, as long as questions are like those before."""
         made = self.certificate
         if made is None or (made.k, made.threshold) != (k, self.policy.threshold):
-            return None
-        return Promise(made.risk, made.delta)
+            return answer
+        if self.monitor and self.monitor.see(watched(answer.signals, answer.confidence)):
+            return replace(answer, promise_void=True)
+        return replace(answer, promise=Promise(made.risk, made.delta))
 
-    def drafts(self, questions: Sequence[str], found: Sequence[Neighbours]) -> list[Draft | None]:
-        """Drafts where there is a neighbour, None elsewhere."""
+    def drafts(
+        self,
+        questions: Sequence[str],
+        found: Sequence[Neighbours],
+        candidates: Sequence[str] | None = None,
+    ) -> list[Draft | None]:
+        """Drafts where there is a neighbour, None elsewhere; ``candidates`` as above."""
         held = [i for i, n in enumerate(found) if len(n)]
         texts = [found[i].texts for i in held]
         flat = self.drafter.windower.windows(
@@ -194,7 +217,8 @@ class Answerer:
         windows = [[next(source) for _ in row] for row in texts]
         out: list[Draft | None] = [None] * len(questions)
         if held:
-            drafts = self.drafter.draft([questions[i] for i in held], windows, texts)
+            given = None if candidates is None else [candidates[i] for i in held]
+            drafts = self.drafter.draft([questions[i] for i in held], windows, texts, given)
             for i, draft in zip(held, drafts, strict=True):
                 out[i] = draft
         return out
@@ -204,10 +228,11 @@ class Answerer:
     ) -> Answer:
         if draft is None:
             return Answer(id, question, None, True, "out_of_scope", "", 0.0)
-        signals = self.signals(question, found, draft)
-        confidence = self.head.score(signals) if self.head else signals["span_probability"]
-        if not draft.text:
-            confidence = 0.0
+        dispute = find_dispute(
+            question, draft.text, draft.source, found, draft.readings, self.retriever.idf
+        )
+        signals = self.signals(question, found, draft) | dispute_signals(dispute)
+        confidence = self.confidence(signals) if draft.text else 0.0
         decision = self.policy.decide(confidence if draft.text else math.nan, signals)
         return Answer(
             id=id,
@@ -219,7 +244,14 @@ class Answerer:
             confidence=confidence,
             evidence=evidence(found, draft),
             signals=signals,
+            sides=dispute_sides(dispute, found, draft.readings),
         )
+
+    def confidence(self, signals: Mapping[str, float]) -> float:
+        """The head's, less what a dispute takes away: an answer that another document denies with
+        equal support is not supported by the database, however well it was read."""
+        undisputed = self.head.score(signals) if self.head else signals["span_probability"]
+        return undisputed * (1.0 - signals["dispute"])
 
     def signals(self, question: str, found: Neighbours, draft: Draft) -> dict[str, float]:
         """Everything that is known about one draft, by name."""
@@ -233,27 +265,53 @@ class Answerer:
         }
 
 
+def _fitted(index: Path, checkpoint: Path, fingerprint: str) -> Path:
+    """The folder of the confidence head: the index's own, if it has one that is about both."""
+    own = OwnHead.load(index)
+    if own is None:
+        return checkpoint
+    if own.fits(fingerprint, file_sha256(checkpoint / "model.safetensors")):
+        return index / FOLDER
+    _LOG.warning(
+        "%s is void: the index or the model changed since; make it again with: "
+        "retro train head --index %s",
+        index / FOLDER,
+        index,
+    )
+    return checkpoint
+
+
 def evidence(found: Neighbours, draft: Draft) -> tuple[Evidence, ...]:
-    """The neighbours, those likeliest to hold the answer first, with the answer's place."""
+    """The neighbours, those likeliest to hold the answer first, with the answer's place.
+
+    Windows of one document overlap; two with the answer at the same place are shown as one, the
+    first, with the scores of both.
+    """
     order = sorted(range(len(found)), key=lambda i: (i != draft.source, -draft.scores[i]))
-    out = []
+    shown: dict[tuple[str, int, int, bool], Evidence] = {}
     for i in order:
-        window_start, span = int(found.starts[i]), draft.spans[i]
-        start, end = span or (0, len(found.texts[i]))
-        out.append(
-            Evidence(
-                doc_id=found.doc_ids[i],
-                title=found.titles[i],
-                text=found.texts[i],
-                start=window_start + start,
-                end=window_start + end,
-                distance=round(float(found.distances[i]), 6),
-                score=round(draft.scores[i], 6),
-                window_start=window_start,
-                highlighted=span is not None,
-            )
-        )
-    return tuple(out)
+        item = _evidence(found, draft, i)
+        place = (item.doc_id, item.start, item.end, item.highlighted)
+        if (same := shown.get(place)) is not None:
+            item = replace(same, score=round(same.score + item.score, 6))
+        shown[place] = item
+    return tuple(shown.values())
+
+
+def _evidence(found: Neighbours, draft: Draft, i: int) -> Evidence:
+    window_start, span = int(found.starts[i]), draft.spans[i]
+    start, end = span or (0, len(found.texts[i]))
+    return Evidence(
+        doc_id=found.doc_ids[i],
+        title=found.titles[i],
+        text=found.texts[i],
+        start=window_start + start,
+        end=window_start + end,
+        distance=round(float(found.distances[i]), 6),
+        score=round(draft.scores[i], 6),
+        window_start=window_start,
+        highlighted=span is not None,
+    )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from index.errors import UserError
-from retro.types import REASONS, Answer, Evidence
+from retro.types import PROMISE_VOID, REASONS, Answer, Evidence
 
 if TYPE_CHECKING:
     from retro.answer import Answerer
@@ -153,13 +153,17 @@ def _line(row: dict[str, Any]) -> str:
 def in_words(answer: Answer) -> str:
     """An answer for a person at a terminal."""
     if answer.reason is not None:
-        head = f"I can't find this in the database: {REASONS[answer.reason]}."
+        head = answer.disagreement() or (
+            f"I can't find this in the database: {REASONS[answer.reason]}."
+        )
         near = "Nearest passages:"
     else:
         head, near = str(answer.answer), "Evidence:"
     lines = [head, f"confidence {answer.confidence:.2f}"]
     if answer.promise is not None:
         lines[-1] += f"; {answer.promise}"
+    elif answer.promise_void:
+        lines[-1] += f"; {PROMISE_VOID}"
     if answer.evidence:
         mark = answer.reason is None  # a withheld guess is not pointed at
         lines += ["", near, *(_passage(e, mark) for e in answer.evidence[:SHOWN])]

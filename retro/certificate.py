@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +46,8 @@ class Certificate:
     ``risk`` of the answers given from ``threshold`` up are wrong.
 
     ``index``, ``model``: fingerprints of what answered; ``k`` neighbours and ``samples`` dropout
-    samples. An answer where the database holds none counts as wrong.
+    samples. An answer where the database holds none counts as wrong. ``calibration``: what those
+    questions looked like, by signal, sorted (``retro.drift`` compares live questions with it).
     """
 
     risk: float
@@ -60,6 +61,7 @@ class Certificate:
     k: int
     samples: int
     created: str
+    calibration: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def coverage(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -44,7 +44,7 @@ def certify(
     for name, value in (("risk", risk), ("delta", delta)):
         if not 0 < value < 1:
             raise UserError(f"--{name} {value:g}: give a share between 0 and 1, such as 0.05")
-    from retro import certificate
+    from retro import certificate, drift
     from retro.answer import Answerer
     from retro.examples import read_jsonl
     from retro.text import RIGHT_F1, f1
@@ -56,6 +56,7 @@ def certify(
     answerer = Answerer.open(index, checkpoint, num_samples=samples)
     confidences: list[float] = []
     right: list[bool] = []
+    seen: dict[str, list[float]] = {name: [] for name in drift.SIGNALS}
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
         for row, answer in zip(
@@ -63,7 +64,9 @@ def certify(
         ):
             # What has no words is never given, so it is never wrong either.
             confidences.append(answer.confidence if answer.candidate else -1.0)
-            right.append(f1(answer.candidate, row.get("answers") or ()) >= RIGHT_F1)
+            right.append(f1(answer.candidate, _answers(row, questions)) >= RIGHT_F1)
+            for name, value in drift.watched(answer.signals, answer.confidence).items():
+                seen[name].append(value)
         typer.echo(f"\r{start + len(part):,}/{len(rows):,} questions", nl=False, err=True)
     typer.echo(err=True)
     (index / certificate.FILE).unlink(missing_ok=True)
@@ -84,6 +87,7 @@ def certify(
         k=k,
         samples=samples,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        calibration={name: sorted(values) for name, values in seen.items()},
     )
     made.save(index)
     typer.echo(
@@ -92,3 +96,15 @@ def certify(
         f"Answered {made.num_answered:,} of {made.num_questions:,}, {made.num_wrong:,} wrong. "
         f"Written to {index / certificate.FILE}."
     )
+
+
+def _answers(row: dict[str, Any], file: Path) -> list[str]:
+    """The accepted answers of one row; a string is one answer, and none is an empty list."""
+    given = row.get("answers")
+    answers = [given] if isinstance(given, str) else given or []
+    if not isinstance(answers, list) or not all(isinstance(a, str) for a in answers):
+        raise UserError(
+            f"{file}: the answers to {row['question']!r} must be a list of strings "
+            "([]: not in the database)"
+        )
+    return [answer for answer in answers if answer.strip()]

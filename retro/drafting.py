@@ -19,6 +19,7 @@ from torch import Tensor
 from retro.model import AnswerScores, NeighbourContext, RetroForCausalLM
 from retro.prompts import Prompter
 from retro.reader import SpanPosterior, posterior
+from retro.types import Reading
 from retro.windows import Rows, Window, Windower
 
 DROPOUT_NEIGHBOURS = 4
@@ -32,7 +33,8 @@ class Draft:
     ``text`` is the evidence's own wording where the answer stands in a neighbour; ``source`` is
     that neighbour, -1 if there is none. ``spans``: for each neighbour the characters of the
     answer in its text, or None. ``scores``: for each neighbour the probability that the answer
-    stands there. ``signals``: what the model can say, by name (docs/signals.md).
+    stands there. ``readings``: what each neighbour would answer were it the only one.
+    ``signals``: what the model can say, by name (``retro.signals``).
     """
 
     text: str
@@ -40,6 +42,7 @@ class Draft:
     spans: tuple[tuple[int, int] | None, ...]
     scores: tuple[float, ...]
     signals: dict[str, float]
+    readings: tuple[Reading, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,11 @@ class Drafter:
         questions: Sequence[str],
         windows: Sequence[Sequence[Window]],
         texts: Sequence[Sequence[str]],
+        candidates: Sequence[str] | None = None,
     ) -> list[Draft]:
         """One draft a question; every question needs at least one window.
 
-        ``texts``: the windows' own texts.
+        ``texts``: the windows' own texts. ``candidates``: answers to judge instead of writing some.
         """
         queries = [self.windower.question(q) for q in questions]
         rows = self.windower.rows(queries, windows).to(self.model.device)
@@ -83,8 +87,10 @@ class Drafter:
         x = encoder.embed(rows.ids, rows.segments)
         below = encoder.run(x, rows.mask, last=top)
         context = self.model.read_states(rows, encoder.run(below, rows.mask, first=top))
-        written, signals = self._write(questions, context)
+        written, signals = self._write(questions, context, candidates)
         answer = written.tokens
+        assert context.spans is not None
+        alone = context.spans.alone()
         out = []
         for b, question in enumerate(questions):
             own = _Own.of(context, answer, b)
@@ -98,6 +104,7 @@ class Drafter:
                     spans=spans,
                     scores=tuple(own.neighbour_mass()[: len(windows[b])].tolist()),
                     signals={**found, **own.signals(), **dropped},
+                    readings=_readings(alone, b, windows[b]),
                 )
             )
         return out
@@ -108,7 +115,10 @@ class Drafter:
         return int(config.encoder_config().num_hidden_layers - config.dropout_layers)
 
     def _write(
-        self, questions: Sequence[str], context: NeighbourContext
+        self,
+        questions: Sequence[str],
+        context: NeighbourContext,
+        candidates: Sequence[str] | None = None,
     ) -> tuple[_Written, dict[str, Tensor]]:
         """Answers, and what their generation says of them.
 
@@ -120,7 +130,11 @@ class Drafter:
         ids, mask, context.first = self.prompter.prompts(questions)
         ids, mask, context.prompt_len = ids.to(device), mask.to(device), ids.shape[1]
         written = self._generate(ids, mask, context)
-        ended, on = self._better(ids, mask, written.tokens, context)
+        if candidates is None:
+            ended, on = self._better(ids, mask, written.tokens, context)
+        else:
+            ended = self._spelled(candidates).to(device)
+            on = self.model.score(ids, mask, ended, context)
         off = self.model.score(ids, mask, ended, None)
         count = on.mask.sum(1).clamp(min=1)
         tokens = ended.masked_fill(ended == self.model.eos, -1)
@@ -132,6 +146,12 @@ class Drafter:
             "answer_entropy": written.entropy,
             "answer_margin": written.margin,
         }
+
+    def _spelled(self, candidates: Sequence[str]) -> Tensor:
+        """Answers as the decoder would write them, behind a blank, at most as long as it may:
+        [B, T + 1]."""
+        spelled = self.prompter.tokenizer([f" {c.strip()}" for c in candidates])["input_ids"]
+        return self.prompter.answers([t[: self.model.config.max_span] for t in spelled])
 
     def _better(
         self, ids: Tensor, mask: Tensor, greedy: Tensor, context: NeighbourContext
@@ -291,6 +311,19 @@ class _Own:
             "relevance_gap": float(best[0] - second),
             "num_agreeing": float((self.complete.sum(1) > 0.01).sum()),
         }
+
+
+def _readings(
+    alone: tuple[Tensor, Tensor, Tensor], b: int, windows: Sequence[Window]
+) -> tuple[Reading, ...]:
+    """Question b's part of ``SpanPosterior.alone``, in characters; an empty window says nothing."""
+    probability, first, last = (values[b].tolist() for values in alone)
+    return tuple(
+        Reading(int(w.starts[first[k]]), int(w.ends[last[k]]), probability[k])
+        if len(w.tokens)
+        else Reading(0, 0, 0.0)
+        for k, w in enumerate(windows)
+    )
 
 
 def _same_width(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,7 @@ about after also before being between can could during he her his i its kind man
 must name named one our over s shall she should so t than them those type under we would you
 your
 """
-_STOP = STOPWORDS.union(_ALSO_STOP.split())
+STOP = STOPWORDS.union(_ALSO_STOP.split())
 
 
 def words_of(text: str) -> list[str]:
@@ -53,7 +53,7 @@ def _stem(word: str) -> str:
     return word if word[:1].isdigit() else word[:5]
 
 
-_STOP_STEMS = frozenset(map(_stem, _STOP))
+_STOP_STEMS = frozenset(map(_stem, STOP))
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Question:
     def read(cls, text: str, idf: Idf) -> Question:
         """A question without content words counts with the words it has."""
         words = words_of(text)
-        kept = [w for w in words if w not in _STOP] or words or [""]
+        kept = [w for w in words if w not in STOP] or words or [""]
         rarity: dict[str, float] = {}
         for word in kept:
             rarity[_stem(word)] = max(rarity.get(_stem(word), LEAST), idf(word))

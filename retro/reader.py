@@ -50,6 +50,25 @@ class SpanPosterior:
             mass[:, offset:] += tails[:, : mass.shape[1] - offset, offset]
         return mass
 
+    def alone(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What each neighbour would say, were it the only one, each [B, K].
+
+        ``probability`` that it answers with its likeliest span, or one that overlaps it (the same
+        answer, cut differently); that span's ``first`` and ``last`` token. "None" has logit zero,
+        so the logits are taken back from the joint posterior, ``row_logits`` need not run again.
+        """
+        logits = (self.log_spans - self.log_null[:, None, None]).unflatten(
+            1, (self.num_neighbours, -1)
+        )
+        total = torch.logsumexp(logits.flatten(2), 2)
+        p = (logits - torch.logaddexp(total, torch.zeros_like(total))[..., None, None]).exp()
+        best = p.flatten(2).argmax(2)
+        first, last = best // p.shape[3], best // p.shape[3] + best % p.shape[3]
+        starts = torch.arange(p.shape[2], device=p.device)[:, None]
+        ends = starts + torch.arange(p.shape[3], device=p.device)
+        overlaps = (starts <= last[..., None, None]) & (ends >= first[..., None, None])
+        return (p * overlaps).sum((2, 3)), first, last
+
     def select(self, index: Tensor) -> SpanPosterior:
         """The posterior of the sequences ``index``."""
         fields = (self.log_spans, self.log_null, self.tokens, self.relevance)

@@ -97,6 +97,7 @@ in the question that no neighbour holds is the strongest sign of a near miss.
 _POSTERIOR = "span posterior over all neighbours and none: knowing.md, sufficiency"
 _SEQUENCE = "sequence likelihood: knowing.md, generation"
 _DROPOUT = "Monte-Carlo dropout: Gal & Ghahramani 2016; BALD: Houlsby et al. 2011"
+_CONFLICT = "passages judged alone that contradict each other: retro.conflict"
 
 MODEL_SIGNALS: dict[str, Signal] = {
     "null_probability": Signal(-1, "probability that no neighbour answers", _POSTERIOR),
@@ -118,8 +119,10 @@ MODEL_SIGNALS: dict[str, Signal] = {
     "mc_entropy": Signal(-1, "entropy of the mean span posterior, nats", _DROPOUT),
     "mc_bald": Signal(-1, "mutual information of span and dropout mask, nats", _DROPOUT),
     "mc_flip_rate": Signal(-1, "share of samples whose best span is another answer", _DROPOUT),
+    "dispute": Signal(-1, "strength of another document's other answer, by this one's", _CONFLICT),
+    "num_conflicting": Signal(-1, "documents that give another answer, judged alone", _CONFLICT),
 }
-"""Every name that ``retro.drafting`` gives."""
+"""Every name that ``retro.drafting`` and, from its readings, ``retro.conflict`` give."""
 
 _FARTHEST = 1.0  # a distance for "nothing there": orthogonal
 

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from index.errors import UserError
+
 app = typer.Typer(help="Train the model and its confidence head.")
 
 Index = Annotated[Path, typer.Option(help="Index whose documents hold the questions' passages.")]
@@ -169,11 +171,37 @@ def signals(
 
 @app.command()
 def head(
-    rows: Annotated[list[Path], typer.Option(help="Files that `retro train signals` wrote.")],
-    checkpoint: Annotated[Path, typer.Option(help="Checkpoint; head and policy go there.")],
-    seed: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 0,
+    rows: Annotated[
+        list[Path] | None, typer.Option(help="Files that `retro train signals` wrote.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Checkpoint; with --rows, head and policy go there.")
+    ] = None,
+    index: Annotated[
+        Path | None, typer.Option(help="Index to make questions from; head and policy go there.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=20, help="With --index: questions to make.")] = 500,
+    seed: Annotated[int, typer.Option(help="Folds of the cross-validation; questions.")] = 0,
+    threads: Threads = None,
 ) -> None:
-    """Fit the confidence head and the abstention threshold on collected signals."""
-    from retro.train_head import fit
+    """Fit the confidence head and the abstention threshold.
 
-    fit(rows, checkpoint, seed)
+    With --rows on collected signals, for a checkpoint. With --index on questions made from its own
+    documents, for that index: they are kept beside it and used from then on.
+    """
+    if (rows is None) == (index is None) or (rows is not None and checkpoint is None):
+        raise UserError("give --rows with --checkpoint, or --index, not both and not neither")
+    if rows is not None and checkpoint is not None:
+        from retro.train_head import fit
+
+        fit(rows, checkpoint, seed)
+        return
+    import torch
+
+    from retro.own_head import refit
+    from retro.retrofit import DEFAULT_CHECKPOINT
+
+    if threads:
+        torch.set_num_threads(threads)
+    assert index is not None
+    refit(index, checkpoint or DEFAULT_CHECKPOINT, limit=limit, seed=seed)

@@ -16,6 +16,7 @@ import numpy as np
 from index.errors import UserError
 from index.sources import Document
 from retro.answer import HEAD, POLICY, Answerer
+from retro.conflict import DISPUTE_SIGNALS
 from retro.examples import read_jsonl
 from retro.policy import AbstentionPolicy, choose_threshold
 from retro.signals import MODEL_SIGNALS, SIGNALS
@@ -59,7 +60,7 @@ def collect(
     answerer = Answerer.open(index, checkpoint, calibrated=False)
     documents = all_documents(answerer.retriever)
     cases = make_cases(documents, data, limit=limit, hold_out=hold_out, seed=seed)
-    done = sum(1 for _ in out.open()) if out.is_file() else 0
+    done = out.read_bytes().count(b"\n") if out.is_file() else 0
     with out.open("a", encoding="utf-8") as lines:
         for begin in range(done, len(cases), BATCH):
             part = cases[begin : begin + BATCH]
@@ -78,7 +79,9 @@ def _row(case: Case, answer: Answer) -> dict[str, Any]:
     right = f1(answer.candidate, case.answers) >= RIGHT_F1
     label = right if case.held else (None if exact else False)
     told = {"title": case.title, "label": label, "present": case.held}
-    return {**told, "signals": answer.signals}
+    # A dispute takes from what the head gives (``Answerer.confidence``): not to be learned twice.
+    signals = {n: value for n, value in answer.signals.items() if n not in DISPUTE_SIGNALS}
+    return {**told, "signals": signals}
 
 
 def fit(files: Sequence[Path], checkpoint: Path, seed: int) -> None:
@@ -108,7 +111,7 @@ def _read(file: Path) -> list[dict[str, Any]]:
     if not file.is_file():
         raise UserError(f"{file}: no such file; make it with: retro train signals")
     try:
-        return [json.loads(line) for line in file.open(encoding="utf-8")]
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     except ValueError as error:
         raise UserError(f"{file}: not JSON lines; collect the signals again") from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Reason = Literal["out_of_scope", "insufficient", "conflicting", "unverified"]
 
@@ -37,6 +37,29 @@ class Evidence:
     highlighted: bool = False
 
 
+class Reading(NamedTuple):
+    """What one passage, judged alone, says: characters of its text, and how probable that is."""
+
+    start: int
+    end: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two documents that disagree: what it says, and at which of its characters.
+
+    ``probability``: that it answers so, judged alone.
+    """
+
+    answer: str
+    doc_id: str
+    title: str
+    start: int
+    end: int
+    probability: float
+
+
 @dataclass(frozen=True)
 class Promise:
     """At most ``risk`` of the answers given are wrong, with probability 1 - ``delta`` over the
@@ -50,13 +73,19 @@ class Promise:
         return f"at most {share:.3g} % of the answers given are wrong ({sure:.3g} % sure)"
 
 
+PROMISE_VOID = "no promise: the questions asked differ from those it was certified with"
+"""What a person is told of an answer that ``promise_void`` marks."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """The answer to one question, or the reason why there is none.
 
     ``confidence`` is in 0..1, higher is surer: the probability that ``candidate`` is right and
     supported by the database. ``candidate`` is kept when abstaining; ``answer`` is then None.
-    ``promise``: what is certified of the threshold in force, None if nothing is.
+    ``promise``: what is certified of the threshold in force, None if nothing is. ``sides``: the
+    two documents that disagree most, the candidate's first; none if no two do. ``promise_void``:
+    a certificate exists, but the questions asked by now differ from those it was made with.
     """
 
     id: str | None
@@ -70,7 +99,22 @@ class Answer:
     signals: dict[str, float] = field(default_factory=dict)
     timing_ms: dict[str, float] = field(default_factory=dict)
     promise: Promise | None = None
+    sides: tuple[Side, ...] = ()
+    promise_void: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form of the contract, plain types only."""
-        return asdict(self) | {"evidence": [asdict(e) for e in self.evidence]}
+        """The JSON form of the contract, plain types only; ``sides`` only when conflicting."""
+        out = asdict(self) | {"evidence": [asdict(e) for e in self.evidence]}
+        sides = out.pop("sides")
+        return out | ({"sides": list(sides)} if self.reason == "conflicting" else {})
+
+    def disagreement(self) -> str:
+        """Both sides in words, for a person; empty unless conflicting."""
+        if self.reason != "conflicting" or not self.sides:
+            return ""
+        alike = len({side.title for side in self.sides}) == 1  # the id tells them apart
+        names = [side.doc_id if alike else side.title or side.doc_id for side in self.sides]
+        ours, rival = (
+            f"{name} says “{side.answer}”" for name, side in zip(names, self.sides, strict=True)
+        )
+        return f"Two sources disagree: {ours}, {rival}."

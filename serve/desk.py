@@ -71,7 +71,7 @@ class Desk:
         policy = self._policy(percent)
         decided = redecide(answer, policy)
         if policy is not self.answerer.policy:  # nothing is promised of another threshold
-            decided = replace(decided, promise=None)
+            decided = replace(decided, promise=None, promise_void=False)
         return render.verdict(decided, policy.threshold), render.passages(decided)
 
     def ask_json(self, question: str) -> dict[str, Any]:

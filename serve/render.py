@@ -7,7 +7,7 @@ from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING
 
-from retro.types import REASONS, Answer, Evidence
+from retro.types import PROMISE_VOID, REASONS, Answer, Evidence
 
 if TYPE_CHECKING:
     from index.manifest import Manifest
@@ -105,8 +105,12 @@ def _answered(answer: Answer, threshold: float) -> str:
 
 def _declined(answer: Answer, threshold: float) -> str:
     reason = _sentence(REASONS[answer.reason or "insufficient"])
+    if conflict := answer.disagreement():
+        head, reason = "The database contradicts itself.", conflict
+    else:
+        head = "I can’t find this in the database."
     return (
-        '<p class="ra-answer">I can’t find this in the database.</p>'
+        f'<p class="ra-answer">{head}</p>'
         f'<p class="ra-why">{escape(reason)}</p>'
         f"{_meter(answer.confidence, threshold)}{_withheld(answer)}"
     )
@@ -134,8 +138,10 @@ def _meter(confidence: float, threshold: float) -> str:
 
 
 def _promise(answer: Answer) -> str:
-    promise = answer.promise
-    return f'<p class="ra-scale">Certified: {escape(str(promise))}.</p>' if promise else ""
+    if answer.promise:
+        return f'<p class="ra-scale">Certified: {escape(str(answer.promise))}.</p>'
+    void = f'<p class="ra-scale ra-void">{escape(_sentence(PROMISE_VOID))}</p>'
+    return void if answer.promise_void else ""
 
 
 def _percents(confidence: float, threshold: float) -> tuple[str, str]:

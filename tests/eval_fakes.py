@@ -92,6 +92,7 @@ class LookUp:
         k: int = 8,
         exclude: Sequence[Collection[str]] | None = None,
         neighbours: Sequence[Neighbours] | None = None,
+        candidates: Sequence[str] | None = None,
     ) -> list[Answer]:
         found = neighbours or self.retriever.search_batch(questions, k, exclude)
         names = list(ids) if ids else [None] * len(questions)

@@ -114,6 +114,22 @@ def test_demo_lists_its_failures(index: Path, tmp_path: Path) -> None:
     assert [failure["id"] for failure in report["failures"]] == ["f"]
 
 
+def test_reasons_counts_what_every_state_ends_in(index: Path, tmp_path: Path) -> None:
+    report = evaluate("reasons", index, squad_rows(), tmp_path / "out", "-k", "6")
+    assert report["matrix"]["present"]["answered"] == 6
+    assert report["wanted"]["article_removed"] == 1.0
+    assert report["origin"]["k"] == 6
+
+
+def test_invented_needs_names_to_learn_from(
+    index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_jsonl(tmp_path / "q.jsonl", squad_rows())
+    arguments = ["--index", str(index), "--data", str(data), "--out", str(tmp_path / "out")]
+    assert main(["eval", "invented", *arguments, "--selfaware", str(data)]) == 2
+    assert "fewer than 20 names" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["abstention", "reading"])
 def test_an_index_of_other_texts_is_one_line_and_exit_code_2(
     name: str, index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 
 from index.errors import UserError
-from retro.answer import BATCH, POLICY, Answerer
+from retro.answer import BATCH, POLICY, Answerer, evidence
 from retro.policy import AbstentionPolicy
 from retro.signals import SIGNALS
-from retro.types import Answer
+from retro.types import Answer, Reading
 
 ASKED = [
     "When did probes come to Mercury?",
@@ -187,7 +188,69 @@ def test_given_neighbours_are_not_searched(answerer: Answerer) -> None:
     own = answerer.retriever.document_neighbours("gold", ASKED[0])
     (answer,) = answerer.answer_batch([ASKED[0]], neighbours=[own])
     assert {e.doc_id for e in answer.evidence} == {"gold"}
-    assert len(answer.evidence) == len(own)
+    places = {(e.doc_id, e.start, e.end, e.highlighted) for e in answer.evidence}
+    assert 1 <= len(places) == len(answer.evidence) <= len(own)
+
+
+def contradicted(answerer: Answerer, strength: float) -> Answer:
+    """The answer to a question that two documents of the index answer, each its own way."""
+    found = answerer.retriever.search(ASKED[0], 2)
+    (draft,) = answerer.drafts([ASKED[0]], [found])
+    assert draft is not None
+    texts = ("Probes came to Mercury in 1974.", "Probes came to Mercury in 1999.")
+    found = replace(found, texts=texts, doc_ids=("a", "b"), starts=np.array([0, 100]))
+    draft = replace(
+        draft,
+        text="1974",
+        source=0,
+        spans=((26, 30), None),
+        readings=(Reading(26, 30, 0.8), Reading(26, 30, 0.8 * strength)),
+    )
+    return answerer._decide(None, ASKED[0], found, draft)
+
+
+def test_documents_that_disagree_are_declined_with_both_sides(answerer: Answerer) -> None:
+    """Whatever the head says: of an answer that is denied with equal support nothing is left."""
+    made = Answerer(answerer.retriever, answerer.drafter, answerer.head, AbstentionPolicy(0.01))
+    answer = contradicted(made, 1.0)
+    assert (answer.reason, answer.confidence, answer.candidate) == ("conflicting", 0.0, "1974")
+    assert [(side.answer, side.doc_id) for side in answer.sides] == [("1974", "a"), ("1999", "b")]
+    assert (answer.sides[1].start, answer.sides[1].end) == (126, 130)
+    assert [side["answer"] for side in answer.to_dict()["sides"]] == ["1974", "1999"]
+    assert "says “1974”" in answer.disagreement()
+    assert answer.disagreement().startswith("Two sources disagree: ")
+
+
+def test_a_weaker_rival_takes_its_share_and_is_not_told_of(answerer: Answerer) -> None:
+    made = Answerer(answerer.retriever, answerer.drafter, answerer.head, AbstentionPolicy(0.0))
+    answer = contradicted(made, 0.5)
+    assert answer.signals["dispute"] == pytest.approx(0.5)
+    assert made.head is not None
+    assert answer.confidence == pytest.approx(0.5 * made.head.score(answer.signals))
+    assert answer.reason is None
+    assert "sides" not in answer.to_dict()
+    assert answer.disagreement() == ""
+
+
+def test_a_candidate_from_elsewhere_is_judged_and_found_unverified(answerer: Answerer) -> None:
+    policy = AbstentionPolicy(threshold=1.1, scope_match=-9.0)
+    made = Answerer(answerer.retriever, answerer.drafter, answerer.head, policy)
+    forged, held = made.answer_batch([ASKED[0]] * 2, candidates=["zebras", "1974"])
+    assert (forged.candidate, forged.reason) == ("zebras", "unverified")
+    assert forged.signals["grounded"] == forged.signals["span_probability"] == 0.0
+    assert (held.candidate, held.signals["grounded"]) == ("1974", 1.0)
+    assert held.reason != "unverified"
+
+
+def test_one_place_in_two_windows_is_one_piece_of_evidence(answerer: Answerer) -> None:
+    """Overlapping windows of a document were shown as two cards with the same sentence."""
+    found = answerer.retriever.search(ASKED[0], 3)
+    (draft,) = answerer.drafts([ASKED[0]], [found])
+    assert draft is not None
+    found = replace(found, doc_ids=("a", "a", "b"), starts=np.array([5, 9, 5]))
+    draft = replace(draft, source=0, spans=((10, 14), (6, 10), (10, 14)), scores=(0.5, 0.25, 0.125))
+    shown = evidence(found, draft)
+    assert [(e.doc_id, e.start, e.score) for e in shown] == [("a", 15, 0.75), ("b", 15, 0.125)]
 
 
 @pytest.mark.parametrize("question", ["", "  \n\t"])

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from index.errors import UserError
-from retro import certificate, cli
+from retro import certificate, cli, drift
 from retro.answer import Answerer
+from retro.ask_cli import in_words
 from retro.certificate import FILE, Certificate, Outcome, certify, fewest, tail
-from retro.types import Promise
+from retro.types import PROMISE_VOID, Promise
 
 QUESTION = "Which metal melts at 1,064 degrees?"
 Floats = NDArray[np.float64]
@@ -153,6 +154,29 @@ def test_a_certificate_of_something_else_is_void_and_says_so(
     assert "retro certify" in caplog.text
 
 
+def test_questions_unlike_those_of_the_certificate_void_the_promise(
+    world: tiny.World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The live questions all lie nearer than any that the promise was made with."""
+    far = {name: [value] * 300 for name, value in (("dense_top1", 2.0), ("confidence", -1.0))}
+    promise_of(world, calibration=far).save(world.index)
+    file = world.index.parent / "live.jsonl"
+    file.write_text((json.dumps({"question": QUESTION}) + "\n") * 60, encoding="utf-8")
+    ask = ["ask", "--index", str(world.index), "--checkpoint", str(world.checkpoint)]
+    assert cli.main([*ask, "--samples", "2", "-k", "3", "--json", "--questions", str(file)]) == 0
+    (world.index / FILE).unlink()
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert rows[0]["promise"] == {"risk": 0.1, "delta": 0.05}
+    assert rows[0]["promise_void"] is False
+    assert (rows[-1]["promise"], rows[-1]["promise_void"]) == (None, True)
+
+
+def test_a_void_promise_is_told_in_words(world: tiny.World) -> None:
+    answer = Answerer.open(world.index, world.checkpoint, num_samples=2).answer(QUESTION)
+    assert PROMISE_VOID not in in_words(answer)
+    assert PROMISE_VOID in in_words(replace(answer, promise_void=True))
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"risk": 0.1}'])
 def test_a_damaged_certificate_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text)
@@ -199,6 +223,29 @@ def test_certifying_writes_what_the_next_answer_promises(
     assert run(world, wrong, "--risk", "0.4") == cli.USER_MISTAKE
     assert "no threshold proves that at most 40 %" in capsys.readouterr().err
     assert not (world.index / FILE).exists(), "a promise that no longer holds was kept"
+
+
+def test_certifying_keeps_what_the_questions_look_like(
+    world: tiny.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A string of answers was read as a list of letters."""
+    monkeypatch.setattr(certificate, "STARTS", (0.0,))
+    said = Answerer.open(world.index, world.checkpoint, num_samples=2).answer(QUESTION, k=2)
+    rows: list[dict[str, object]] = [{"question": QUESTION, "answers": said.candidate}] * 6
+    assert run(world, rows, "--risk", "0.4") == cli.DONE
+    made = Certificate.load(world.index)
+    (world.index / FILE).unlink()
+    assert made is not None
+    assert made.num_wrong == 0
+    assert made.calibration.keys() == set(drift.SIGNALS)
+    assert made.calibration["confidence"] == pytest.approx([said.confidence] * 6, abs=1e-3)
+
+
+def test_answers_that_are_no_strings_are_one_line(
+    world: tiny.World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(world, [{"question": QUESTION, "answers": [7]}]) == cli.USER_MISTAKE
+    assert "must be a list of strings" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

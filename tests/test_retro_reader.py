@@ -51,6 +51,29 @@ def test_all_spans_and_none_have_mass_one(seed: int) -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 999))
+def test_a_neighbour_judged_alone_is_one_without_the_others(seed: int) -> None:
+    spans, _ = spans_of(seed=seed)
+    probability, first, last = (values.detach() for values in spans.alone())
+    rows = tiny.rows(PLACE, seed=seed)
+    _, logits, relevance = read(rows, seed)
+    for b, k, row in [(0, 0, 0), (0, 1, 1), (1, 0, 2), (2, 0, 3), (2, 1, 4)]:
+        single = posterior(logits, relevance, rows.tokens, torch.tensor([[row]]))
+        p = single.log_spans[0].exp().detach()
+        start, end = divmod(int(p.argmax()), MAX_SPAN)
+        end += start
+        assert (int(first[b, k]), int(last[b, k])) == (start, end)
+        overlapping = sum(
+            float(p[n, w])
+            for n in range(p.shape[0])
+            for w in range(MAX_SPAN)
+            if n <= end and n + w >= start
+        )
+        assert float(probability[b, k]) == pytest.approx(overlapping, abs=1e-5)
+    assert float(probability[1, 1]) == pytest.approx(0.0), "an absent neighbour says nothing"
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 999))
 def test_only_spans_that_can_be_have_mass(seed: int) -> None:
     """None longer than W, none across two neighbours, none from or to where no word begins or
     ends, none in an absent neighbour."""

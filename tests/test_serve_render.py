@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from serve_fakes import ANSWERABLE, HOSTILE, MANIFEST, evidence, make_answer
 
-from retro.types import REASONS, Answer
+from retro.types import REASONS, Answer, Side
 from serve import render
 
 VOID = {"br", "hr", "img", "input", "meta", "link"}
@@ -74,6 +74,29 @@ def test_a_refusal_folds_the_guess_and_marks_it_nowhere() -> None:
     assert "Nearest passages" in html
     assert "<mark>" not in html
     assert "ra-source" not in html
+
+
+def test_a_contradiction_shows_both_sides() -> None:
+    sides = (
+        Side("Jupiter", "jupiter.md", "Jupiter", 0, 7, 0.9),
+        Side(HOSTILE, "saturn.md", "", 4, 9, 0.8),
+    )
+    made = make_answer("x", 0.02, abstained=True)
+    html = render.verdict(replace(made, reason="conflicting", sides=sides), 0.44)
+    text = Checked(html).text
+    assert "The database contradicts itself." in text
+    assert f"Two sources disagree: Jupiter says “Jupiter”, saturn.md says “{HOSTILE}”." in text
+    assert "<script" not in html
+    assert "disagree" not in render.verdict(replace(made, sides=sides), 0.44)
+    same = tuple(replace(side, title="Jupiter") for side in sides)
+    assert "saturn.md says" in render.verdict(replace(made, reason="conflicting", sides=same), 0.44)
+
+
+def test_a_void_promise_is_told() -> None:
+    answer = make_answer(ANSWERABLE, 0.93)
+    assert "no promise" not in render.verdict(answer, 0.44).lower()
+    html = render.verdict(replace(answer, promise_void=True), 0.44)
+    assert "No promise: the questions asked differ" in Checked(html).text
 
 
 def test_a_refusal_without_a_guess_has_nothing_to_fold() -> None:

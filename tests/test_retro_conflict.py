@@ -1,0 +1,129 @@
+"""When two documents disagree, and the many ways in which they only seem to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from retro.conflict import Dispute, differ, dispute_signals, find_dispute, numbers_of
+from retro.types import Reading
+
+ASKED = "In which year did Mount Fuji last erupt?"
+OURS = "Mount Fuji last erupted in 1707. It is the highest mountain of Japan."
+RIVAL = "Mount Fuji last erupted in 1854. It is the highest mountain of Japan."
+
+
+@dataclass(frozen=True)
+class Passages:
+    """What a dispute is looked for in; every text is its own document unless told."""
+
+    texts: tuple[str, ...]
+    titles: tuple[str, ...]
+    doc_ids: tuple[str, ...]
+
+
+def passages(*texts: str, ids: tuple[str, ...] | None = None, title: str = "") -> Passages:
+    names = ids or tuple(f"d{n}" for n in range(len(texts)))
+    return Passages(texts, (title,) * len(texts), names)
+
+
+def reading(text: str, said: str, probability: float = 0.9) -> Reading:
+    start = text.index(said)
+    return Reading(start, start + len(said), probability)
+
+
+def dispute(
+    found: Passages, said: tuple[str, ...], probabilities: tuple[float, ...], asked: str = ASKED
+) -> Dispute | None:
+    readings = [reading(*row) for row in zip(found.texts, said, probabilities, strict=True)]
+    return find_dispute(asked, said[0], 0, found, readings, lambda word: 1.0)  # type: ignore[arg-type]
+
+
+def test_two_documents_that_say_two_things_are_in_dispute() -> None:
+    found = dispute(passages(OURS, RIVAL), ("1707", "1854"), (0.8, 0.6))
+    assert found == Dispute(ours=0, rival=1, strength=pytest.approx(0.75), documents=1)
+    assert dispute_signals(found) == {"dispute": pytest.approx(0.75), "num_conflicting": 1.0}
+
+
+def test_the_strongest_rival_speaks_and_a_surer_one_is_no_more_than_equal() -> None:
+    third = RIVAL.replace("1854", "1900")
+    found = dispute(passages(OURS, RIVAL, third), ("1707", "1854", "1900"), (0.5, 0.6, 0.9))
+    assert found == Dispute(ours=0, rival=2, strength=1.0, documents=2)
+
+
+def test_the_answer_is_as_strong_as_its_best_passage() -> None:
+    twice = passages(OURS, RIVAL, f"{OURS} Tokyo is near.")
+    found = dispute(twice, ("1707", "1854", "1707"), (0.4, 0.45, 0.9))
+    assert found is not None
+    assert (found.ours, found.strength) == (2, pytest.approx(0.5))
+
+
+@pytest.mark.parametrize(
+    ("other", "said", "probability", "why"),
+    [
+        (RIVAL, "1854", 0.1, "the rival is not sure"),
+        ("Mount Etna last erupted in 1854.", "1854", 0.9, "the rival speaks of another mountain"),
+        ("Fuji is in Japan. In 1854 Perry came.", "1854", 0.9, "its sentence is about other words"),
+        (RIVAL.replace("1854", "year 1707"), "year 1707", 0.9, "the same number"),
+        (f"{RIVAL} Others say 1707.", "1854", 0.9, "the rival's passage says both"),
+        (RIVAL.replace("in 1854", "with fire"), "fire", 0.9, "a word is no other year"),
+    ],
+)
+def test_what_only_seems_a_dispute(other: str, said: str, probability: float, why: str) -> None:
+    assert dispute(passages(OURS, other), ("1707", said), (0.9, probability)) is None, why
+
+
+def test_one_document_does_not_dispute_with_itself() -> None:
+    same = passages(OURS, RIVAL, ids=("d", "d"))
+    assert dispute(same, ("1707", "1854"), (0.9, 0.9)) is None
+    assert dispute(same, ("17", "18"), (0.9, 0.9)) is None, "the answer is a part of a word"
+
+
+def test_an_answer_that_nobody_is_sure_of_or_that_stands_nowhere_has_no_dispute() -> None:
+    found = passages(OURS, RIVAL)
+    assert dispute(found, ("1707", "1854"), (0.1, 0.9)) is None
+    readings = [reading(OURS, "1707"), reading(RIVAL, "1854")]
+    assert find_dispute(ASKED, "1707", -1, found, readings, lambda _: 1.0) is None  # type: ignore[arg-type]
+    assert dispute_signals(None) == {"dispute": 0.0, "num_conflicting": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("1707", "1854"),
+        ("two", "three moons"),
+        ("5 May 1990", "5 May 1991"),
+        ("4.5 million", "4.5"),
+        ("Halford Mackinder", "Eric Shipton"),
+        ("the Black Forest", "the Alps"),
+    ],
+)
+def test_answers_that_differ(first: str, second: str) -> None:
+    assert differ(first, second)
+    assert differ(second, first)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("1,707", "1707"),
+        ("two", "2 moons"),
+        ("1.5 million", "1,500,000"),
+        ("14 December 1911", "1911"),
+        ("Darwin", "Charles Darwin"),
+        ("The Alps", "alps"),
+        ("Café", "cafe"),
+        ("1911", "Amundsen"),
+        ("", "Amundsen"),
+    ],
+)
+def test_answers_that_may_be_one(first: str, second: str) -> None:
+    assert not differ(first, second)
+    assert not differ(second, first)
+
+
+def test_numbers_in_digits_and_words() -> None:
+    assert numbers_of("about 1,064 degrees, 12.5 %, or twenty") == {1064.0, 12.5, 20.0}
+    assert numbers_of("three hundred thousand") == {300000.0}
+    assert numbers_of("a million people") == frozenset()
