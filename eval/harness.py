@@ -157,7 +157,8 @@ class RetroLM(LM):  # type: ignore[misc]
             neighbours=neighbours,
             use_cache=False,
         ).logits
-        return logits[:, prompt_len - 1 : -1].float().log_softmax(-1)
+        scores: Tensor = logits[:, prompt_len - 1 : -1].float().log_softmax(-1)
+        return scores
 
     def _search(self) -> IndexSearch:
         return IndexSearch(self.generator.retriever, self.generator.windower, self.k)
@@ -180,7 +181,7 @@ class RetroLM(LM):  # type: ignore[misc]
         return cut(out.text, until)
 
 
-class _Until(StoppingCriteria):  # type: ignore[misc]
+class _Until(StoppingCriteria):
     """Ends a sequence whose written text holds one of the strings."""
 
     def __init__(self, until: Sequence[str], decode: Callable[..., str], prompt_len: int) -> None:

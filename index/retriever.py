@@ -237,7 +237,7 @@ class Retriever:
 def _open_dense(files: Path, manifest: Manifest, num_chunks: int, removed: Ids) -> DenseIndex:
     """Raises ValueError when the files, or the server, hold other keys than the manifest says."""
     keys, shape = mapped(files / "keys.npy"), (num_chunks, manifest.dim)
-    if (keys.shape, keys.dtype) != (shape, np.float16):
+    if keys.shape != shape or keys.dtype != np.float16:
         raise ValueError(f"keys of {keys.shape}, {keys.dtype}, not {shape}")
     store: VectorStore
     if manifest.store:

@@ -108,7 +108,8 @@ def in_chunks(x: Tensor, first: int, size: int, count: int) -> Tensor:
     out = x.new_zeros(x.shape[0], count * size, *x.shape[2:])
     part = x[:, : count * size - first]
     out[:, first : first + part.shape[1]] = part
-    return out.unflatten(1, (count, size))
+    chunks: Tensor = out.unflatten(1, (count, size))
+    return chunks
 
 
 def chunks_of(prompt: Sequence[int], written: Sequence[int], size: int) -> list[Chunk]:
@@ -269,4 +270,5 @@ class ChunkRetrieval:
         return EncodedNeighbours(states, mask, states.new_zeros(mask.shape), width)
 
 
-_NO_ROWS = Rows(*(torch.empty(0, 0) for _ in range(8)), place=torch.empty(0, 0, 0))
+_E = torch.empty(0, 0)
+_NO_ROWS = Rows(_E, _E, _E, _E, _E, _E, _E, _E, place=torch.empty(0, 0, 0))

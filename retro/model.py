@@ -159,7 +159,7 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         finally:
             self._pass, now.entered = before, None
 
-    def _set_gradient_checkpointing(
+    def _set_gradient_checkpointing(  # type: ignore[override]
         self, enable: bool = True, gradient_checkpointing_func: Any = None, **kwargs: Any
     ) -> None:
         """A layer that is run again in the backward pass must hear what it heard at first."""
@@ -288,15 +288,14 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
 
     # -- neighbours found on the way -------------------------------------------------------
 
-    def generate(  # type: ignore[override]
-        self, *args: Any, retrieve: Retrieve | None = None, **kwargs: Any
-    ) -> Any:
+    def generate(self, *args: Any, retrieve: Retrieve | None = None, **kwargs: Any) -> Any:
         """transformers' own ``generate``, and with ``retrieve``, retrieval on the way: each
         chunk that is complete, the prompt's own included, finds the neighbours that the next one
         hears (``retro.context.ChunkRetrieval``; ``retro.generation`` joins an index)."""
         if retrieve is not None:
             kwargs["neighbours"] = self.retrieval(retrieve)
-        return super().generate(*args, **kwargs)
+        written: Any = super()
+        return written.generate(*args, **kwargs)
 
     def retrieval(self, retrieve: Retrieve, prompt_len: int | None = None) -> ChunkRetrieval:
         """Retrieval for one growing batch; ``prompt_len``: where a chunk ends, by default where
