@@ -85,3 +85,4 @@ check-static: setup
 bench: setup weights demo-index
 	@$(RUN) benchmarks/startup.py
 	@$(RUN) benchmarks/ask.py --index demo/index --questions demo/questions.jsonl
+	@$(RUN) benchmarks/search.py
