@@ -88,7 +88,8 @@ def search(
             typer.echo(json.dumps(row, ensure_ascii=False))
         else:
             head = "{rank}. {title}  [{doc_id}]  distance {distance:.3f}  BM25 {lexical:.1f}"
-            typer.echo(head.format(**row))
+            trust = f"  trust: {row['trust']}" if "trust" in row else ""
+            typer.echo(head.format(**row) + trust)
             typer.echo("   " + " ".join(str(row["text"]).split()) + "\n")
 
 
@@ -145,6 +146,7 @@ def _rows(found: Any) -> list[dict[str, Any]]:
             "distance": round(float(found.distances[rank]), 4),
             "lexical": round(float(found.lexical[rank]), 4),
             "score": round(float(found.scores[rank]), 4),
+            **({"trust": trust} if (trust := found.trusts[rank]) else {}),
         }
         for rank in range(len(found))
     ]
