@@ -14,7 +14,16 @@ import typer
 
 from index import grow_cli
 from index.errors import UserError
-from index.grow_cli import Folder, describe
+from index.grow_cli import (
+    BlockWords,
+    Folder,
+    Language,
+    MinQuality,
+    Redact,
+    Trust,
+    describe,
+    filters_of,
+)
 
 SHOWN = 20
 """Skipped files named after a build; `info` names them all."""
@@ -46,6 +55,11 @@ def build(
     keep_duplicates: Annotated[
         bool, typer.Option("--keep-duplicates", help="Keep texts that nearly repeat another.")
     ] = False,
+    trust: Trust = "",
+    language: Language = "",
+    min_quality: MinQuality = False,
+    block_words: BlockWords = None,
+    redact: Redact = False,
 ) -> None:
     """Build the index of some documents; what DIR held is replaced when all is done.
 
@@ -61,6 +75,7 @@ def build(
         tokenizer=tokenizer,
         store=store,
         keep_duplicates=keep_duplicates,
+        filters=filters_of(trust, language, min_quality, block_words, redact),
     )
     skipped = read_skipped(out)
     for item in islice(skipped, SHOWN):
