@@ -9,6 +9,7 @@ from typing import Any
 from index.assemble import Entry, assemble, open_work
 from index.chunks import CHUNK_SIZE, tokenize
 from index.dedupe import without_near_duplicates
+from index.filters import NO_FILTERS, Filters
 from index.folder import check_out, locked
 from index.keys import KeyEncoder, open_encoder
 from index.manifest import Manifest
@@ -31,13 +32,14 @@ def build_index(
     chunk_size: int = CHUNK_SIZE,
     store: str = "",
     keep_duplicates: bool = False,
+    filters: Filters = NO_FILTERS,
     progress: bool = True,
 ) -> Manifest:
     """Builds the index of ``sources`` in the folder ``out``, replacing the index it held.
 
     ``embedder`` and ``tokenizer`` are names for ``index.weights.resolve``, or the things
     themselves. ``store``: a Milvus server for the keys (``index.milvus_store``), else FAISS.
-    Near duplicates are left out unless ``keep_duplicates``.
+    Near duplicates are left out unless ``keep_duplicates``, and before them what ``filters`` say.
     Until the last step nothing that was in ``out`` changes. A build that was killed or broke goes
     on where it stood when it is started again, and gives the same bytes.
 
@@ -50,13 +52,14 @@ def build_index(
     if store:
         check_uri(store)
     sources = [Path(source) for source in sources]
-    items = read_documents(sources)
+    items = read_documents(sources, filters)
     items = items if keep_duplicates else without_near_duplicates(items)
     decoder = load_tokenizer(tokenizer) if isinstance(tokenizer, str) else tokenizer
     encoder = open_encoder(lasting(embedder)) if isinstance(embedder, str) else embedder
     name = tokenizer if isinstance(tokenizer, str) else decoder.name_or_path
     recipe = Recipe.of(encoder, name, decoder, chunk_size, store)
-    wanted = request("build", out, recipe, sources=sources, keep_duplicates=keep_duplicates)
+    options = {"keep_duplicates": keep_duplicates, **filters.identity()}
+    wanted = request("build", out, recipe, sources=sources, **options)
     with locked(out) as finished:
         if is_done(finished, wanted):
             return Manifest.read(out)

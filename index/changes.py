@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from index.errors import UserError
@@ -78,7 +78,7 @@ def _is_held(store: TokenStore, document: Document, update: bool, replaced: set[
             "replace it with: retro index update DIR SOURCE"
         )
     held = store.document(row)
-    if (held.title, held.text) == (document.title, document.text):
+    if replace(document, source=held.source) == held:
         return True
     replaced.add(row)
     return False

@@ -14,7 +14,16 @@ import typer
 
 from index import grow_cli
 from index.errors import UserError
-from index.grow_cli import Folder, describe
+from index.grow_cli import (
+    BlockWords,
+    Folder,
+    Language,
+    MinQuality,
+    Redact,
+    Trust,
+    describe,
+    filters_of,
+)
 
 SHOWN = 20
 """Skipped files named after a build; `info` names them all."""
@@ -46,6 +55,11 @@ def build(
     keep_duplicates: Annotated[
         bool, typer.Option("--keep-duplicates", help="Keep texts that nearly repeat another.")
     ] = False,
+    trust: Trust = "",
+    language: Language = "",
+    min_quality: MinQuality = False,
+    block_words: BlockWords = None,
+    redact: Redact = False,
 ) -> None:
     """Build the index of some documents; what DIR held is replaced when all is done.
 
@@ -61,6 +75,7 @@ def build(
         tokenizer=tokenizer,
         store=store,
         keep_duplicates=keep_duplicates,
+        filters=filters_of(trust, language, min_quality, block_words, redact),
     )
     skipped = read_skipped(out)
     for item in islice(skipped, SHOWN):
@@ -88,7 +103,8 @@ def search(
             typer.echo(json.dumps(row, ensure_ascii=False))
         else:
             head = "{rank}. {title}  [{doc_id}]  distance {distance:.3f}  BM25 {lexical:.1f}"
-            typer.echo(head.format(**row))
+            trust = f"  trust: {row['trust']}" if "trust" in row else ""
+            typer.echo(head.format(**row) + trust)
             typer.echo("   " + " ".join(str(row["text"]).split()) + "\n")
 
 
@@ -145,6 +161,7 @@ def _rows(found: Any) -> list[dict[str, Any]]:
             "distance": round(float(found.distances[rank]), 4),
             "lexical": round(float(found.lexical[rank]), 4),
             "score": round(float(found.scores[rank]), 4),
+            **({"trust": trust} if (trust := found.trusts[rank]) else {}),
         }
         for rank in range(len(found))
     ]

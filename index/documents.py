@@ -26,12 +26,16 @@ gives 10 times, a bomb 1,000.
 
 @dataclass(frozen=True)
 class Document:
-    """One text with a name. ``id`` is unique in an index; ``source`` is the file it came from."""
+    """One text with a name. ``id`` is unique in an index; ``source`` is the file it came from.
+
+    ``trust``: how far its origin is trusted, in the words of whoever indexed it, or nothing.
+    """
 
     id: str
     title: str
     text: str
     source: str
+    trust: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,9 @@ def documents(file: File, title: str, pieces: Iterable[str]) -> Iterator[Item]:
     return named(file.name, title, pieces, file.source)
 
 
-def named(doc_id: str, title: str, pieces: Iterable[str], source: str) -> Iterator[Item]:
+def named(
+    doc_id: str, title: str, pieces: Iterable[str], source: str, trust: str = ""
+) -> Iterator[Item]:
     """The text of ``pieces`` as document ``doc_id``; a very long one goes on as ``doc_id#part2``.
 
     A text that is empty is skipped.
@@ -132,13 +138,13 @@ def named(doc_id: str, title: str, pieces: Iterable[str], source: str) -> Iterat
     number = 0
     for number, text in enumerate(_parts(pieces), 1):
         part = doc_id if number == 1 else f"{doc_id}#part{number}"
-        yield Document(whole(part), whole(title.strip()), whole(text), source)
+        yield Document(whole(part), whole(title.strip()), whole(text), source, trust)
     if not number:
         yield Skipped(source, "empty")
 
 
 def row(found: Any, default_id: str, place: str, source: str) -> Iterator[Item]:
-    """The document of a row: a string ``text``, and maybe ``id``, ``title`` and ``source``."""
+    """The document of a row: a string ``text``, maybe ``id``, ``title``, ``source``, ``trust``."""
     if not isinstance(found, Mapping) or not isinstance(found.get("text"), str):
         reason = "no 'text' (a row needs a string 'text', may have 'id' and 'title')"
         yield Skipped(place, reason)
@@ -147,7 +153,8 @@ def row(found: Any, default_id: str, place: str, source: str) -> Iterator[Item]:
     else:
         doc_id, title = _name(found.get("id")), _name(found.get("title"))
         origin = whole(_name(found.get("source")) or source)
-        yield from named(doc_id or default_id, title, [found["text"]], origin)
+        trust = whole(" ".join(_name(found.get("trust")).split()))
+        yield from named(doc_id or default_id, title, [found["text"]], origin, trust)
 
 
 def _name(value: Any) -> str:

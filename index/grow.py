@@ -17,6 +17,7 @@ from index.assemble import Entry, assemble, open_work, read_skipped
 from index.build import tokenized
 from index.changes import Unchanged, changes
 from index.errors import UserError
+from index.filters import NO_FILTERS, Filters
 from index.folder import check_out, locked
 from index.keys import KeyEncoder, open_encoder
 from index.manifest import NAME, Manifest
@@ -56,14 +57,16 @@ def add_documents(
     sources: Sequence[Path],
     *,
     update: bool = False,
+    filters: Filters = NO_FILTERS,
     encoder: KeyEncoder | None = None,
     tokenizer: Any = None,
     progress: bool = True,
 ) -> Manifest:
     """Adds the documents of ``sources`` behind those that an index holds.
 
-    With ``update`` a document whose id is there already is replaced if its title or text has
-    changed, and left if not. ``encoder`` and ``tokenizer``: default those named in the manifest.
+    With ``update`` a document whose id is there already is replaced if its title, text or trust
+    label has changed, and left if not. ``filters`` are best those of the build: an index does not
+    keep them. ``encoder`` and ``tokenizer``: default those named in the manifest.
 
     Raises:
         UserError: an id is there already (without ``update``), no source holds a document, or
@@ -71,7 +74,7 @@ def add_documents(
     """
     folder, sources = Path(folder), [Path(source) for source in sources]
     manifest = Manifest.read(folder)
-    items = read_documents(sources)
+    items = read_documents(sources, filters)
     encoder = encoder or open_encoder(manifest.embedder)
     tokenizer = tokenizer or load_tokenizer(manifest.tokenizer)
     with locked(folder) as finished:
@@ -80,7 +83,10 @@ def add_documents(
         recipe.check_encoder(encoder, folder)
         recipe.check_tokenizer(tokenizer, folder)
         operation = "update" if update else "add"
-        wanted = request(operation, folder, recipe, sources=sources, bases=[base.manifest])
+        options = filters.identity()
+        wanted = request(
+            operation, folder, recipe, sources=sources, bases=[base.manifest], **options
+        )
         if is_done(finished, wanted):
             return base.manifest
         work = open_work(folder, wanted, progress)

@@ -14,16 +14,47 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="An index folder.")]
 Sources = Annotated[
     list[Path], typer.Argument(metavar="SOURCE", help="Files or folders, as for build.")
 ]
+Trust = Annotated[str, typer.Option(metavar="LABEL", help="How far these sources are trusted.")]
+Language = Annotated[
+    str, typer.Option(metavar="CODE", help="Leave out texts in other languages than this: en.")
+]
+MinQuality = Annotated[
+    bool, typer.Option("--min-quality", help="Leave out tables of numbers, garbled text.")
+]
+BlockWords = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Leave out texts that hold one of these words.")
+]
+Redact = Annotated[
+    bool, typer.Option("--redact", help="Replace e-mail addresses, phone and card numbers, IBANs.")
+]
 
 
-def add(folder: Folder, sources: Sources) -> None:
+def add(
+    folder: Folder,
+    sources: Sources,
+    trust: Trust = "",
+    language: Language = "",
+    min_quality: MinQuality = False,
+    block_words: BlockWords = None,
+    redact: Redact = False,
+) -> None:
     """Add documents; those that are there keep their keys."""
-    _grow(folder, sources, update=False)
+    filters = filters_of(trust, language, min_quality, block_words, redact)
+    _grow(folder, sources, filters, update=False)
 
 
-def update(folder: Folder, sources: Sources) -> None:
+def update(
+    folder: Folder,
+    sources: Sources,
+    trust: Trust = "",
+    language: Language = "",
+    min_quality: MinQuality = False,
+    block_words: BlockWords = None,
+    redact: Redact = False,
+) -> None:
     """Add documents, and replace those whose id is there already but whose text has changed."""
-    _grow(folder, sources, update=True)
+    filters = filters_of(trust, language, min_quality, block_words, redact)
+    _grow(folder, sources, filters, update=True)
 
 
 def remove(
@@ -78,11 +109,21 @@ def describe(folder: Path, manifest: Any) -> str:
     )
 
 
-def _grow(folder: Path, sources: list[Path], update: bool) -> None:
+def filters_of(
+    trust: str, language: str, min_quality: bool, block_words: Path | None, redact: bool
+) -> Any:
+    """The options above as ``Filters``."""
+    from index.filters import Filters, read_words
+
+    words = read_words(block_words) if block_words else frozenset()
+    return Filters(" ".join(trust.split()), language, min_quality, words, redact)
+
+
+def _grow(folder: Path, sources: list[Path], filters: Any, update: bool) -> None:
     from index.grow import add_documents
     from index.manifest import Manifest
 
     before = Manifest.read(folder).version
-    manifest = add_documents(folder, sources, update=update)
+    manifest = add_documents(folder, sources, update=update, filters=filters)
     unchanged = " (nothing has changed)" if manifest.version == before else ""
     typer.echo(describe(folder, manifest) + unchanged)

@@ -14,7 +14,7 @@ from index.manifest import FORMAT, Manifest
 from index.recipe import Recipe
 from index.sources import expand
 
-LIBRARIES = "retro-abstain faiss-cpu faiss-gpu numpy pystemmer tokenizers torch".split()
+LIBRARIES = "retro-abstain faiss-cpu faiss-gpu numpy py3langid pystemmer tokenizers torch".split()
 
 
 def request(
@@ -24,7 +24,7 @@ def request(
     *,
     sources: Sequence[Path] = (),
     bases: Sequence[Manifest] = (),
-    **options: bool,
+    **options: bool | str,
 ) -> Request:
     """All that decides the bytes of an index, as plain JSON."""
     return {
@@ -51,15 +51,7 @@ def differences(one: Request, other: Request) -> str:
 def libraries() -> dict[str, str]:
     """Versions of what shapes the files."""
     found = {}
-    for name in (
-        "retro-abstain",
-        "faiss-cpu",
-        "faiss-gpu",
-        "numpy",
-        "pystemmer",
-        "tokenizers",
-        "torch",
-    ):
+    for name in LIBRARIES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:  # run from a checkout, never installed

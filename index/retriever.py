@@ -43,6 +43,8 @@ class Neighbours:
     """int64 [k]"""
     doc_ids: tuple[str, ...]
     titles: tuple[str, ...]
+    trusts: tuple[str, ...]
+    """The documents' trust labels, empty where they have none."""
     texts: tuple[str, ...]
     """The document's own text of the window."""
     starts: Ids
@@ -219,6 +221,7 @@ class Retriever:
             chunk_ids=chunk_ids,
             doc_ids=tuple(d.id for d in documents),
             titles=tuple(d.title for d in documents),
+            trusts=tuple(d.trust for d in documents),
             texts=tuple(d.text[a:b] for d, (_, a, b) in zip(documents, spans, strict=True)),
             starts=np.asarray([start for _, start, _ in spans], dtype=np.int64),
             ends=np.asarray([end for _, _, end in spans], dtype=np.int64),

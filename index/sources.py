@@ -16,6 +16,7 @@ from index import archives
 from index.dedupe import distinct
 from index.documents import Document, File, Item, Skipped, Unreadable, whole
 from index.errors import UserError
+from index.filters import NO_FILTERS, Filters
 from index.formats import READERS
 from index.manifest import NAME
 
@@ -24,20 +25,23 @@ __all__ = ["Document", "Item", "Skipped", "read_documents"]
 MISSING = "needs pip install 'retro-abstain[ingest]'"
 
 
-def read_documents(sources: Sequence[Path]) -> Iterator[Item]:
+def read_documents(sources: Sequence[Path], filters: Filters = NO_FILTERS) -> Iterator[Item]:
     """Documents of all ``sources`` (files, folders, patterns like ``docs/**/*.md``), by name.
 
     A document's id is its path inside the folder given (a file's own name if the file was given),
     or the ``id`` of a row (``<file>:<line>`` where it has none); an id that was used before gets
-    ``#2``. A text that was read before is skipped: one text must not be ten votes.
+    ``#2``. What ``filters`` leave out is skipped, and so is a text that was read before: one text
+    must not be ten votes.
 
     Raises:
-        UserError: a source does not exist, or is a file of an unknown type or without permission.
+        UserError: a source does not exist, or is a file of an unknown type or without permission;
+            or a filter cannot be had.
     """
     found = [pair for source in sources for pair in expand(source)]
     for source, _ in found:
         _check(source)
-    return distinct(item for source, root in found for item in _read_source(source, root))
+    items = (item for source, root in found for item in _read_source(source, root))
+    return distinct(filters.apply(items))
 
 
 def expand(source: Path) -> list[tuple[Path, Path]]:

@@ -1,6 +1,6 @@
 """The token store: documents, their tokens and chunks, memory-mapped; knows no keys and no search.
 
-documents.jsonl       one document a line: id, title, source, text
+documents.jsonl       one document a line: id, title, source, text, and trust if it has a label
 document_starts.npy   int64 [documents + 1]   byte where each line begins
 document_checks.npy   uint32 [documents]      CRC-32 of each line
 document_ids.jsonl    the ids alone, in order
@@ -208,7 +208,7 @@ class StoreWriter:
         """Appends one document with at least one token."""
         assert len(tokens.ids), "a document without tokens has no chunks"
         self._add_chunks(tokens.ids.astype(self._token_type), tokens.offsets.astype(np.uint32))
-        line = _line(vars(document))
+        line = _line({k: v for k, v in vars(document).items() if v or k != "trust"})
         self._lines.write(line)
         self._ids.write(_line(document.id))
         self._tables["document_checks"].append(zlib.crc32(line))

@@ -311,6 +311,7 @@ def _evidence(found: Neighbours, draft: Draft, i: int) -> Evidence:
         score=round(draft.scores[i], 6),
         window_start=window_start,
         highlighted=span is not None,
+        trust=found.trusts[i],
     )
 
 

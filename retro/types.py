@@ -24,6 +24,7 @@ class Evidence:
     characters *in the document*: of the highlighted answer span where there is one
     (``highlighted``), else of the whole window. ``window_start`` is where ``text`` begins in the
     document. ``distance`` is 1 - cosine; ``score`` is the probability that the answer stands here.
+    ``trust`` is the document's label, empty where it has none.
     """
 
     doc_id: str
@@ -35,6 +36,12 @@ class Evidence:
     score: float
     window_start: int = 0
     highlighted: bool = False
+    trust: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its JSON form; ``trust`` only where there is one."""
+        out = asdict(self)
+        return out if self.trust else {k: v for k, v in out.items() if k != "trust"}
 
 
 class Reading(NamedTuple):
@@ -104,7 +111,7 @@ class Answer:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form of the contract, plain types only; ``sides`` only when conflicting."""
-        out = asdict(self) | {"evidence": [asdict(e) for e in self.evidence]}
+        out = asdict(self) | {"evidence": [e.to_dict() for e in self.evidence]}
         sides = out.pop("sides")
         return out | ({"sides": list(sides)} if self.reason == "conflicting" else {})
 

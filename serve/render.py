@@ -155,13 +155,14 @@ def _card(rank: int, item: Evidence, answer: Answer) -> str:
     shown = item.highlighted and not answer.abstained
     start, end = item.start - item.window_start, item.end - item.window_start
     text = mark(item.text, start, end) if shown else escape(item.text)
+    trust = f"<div><dt>trust</dt><dd>{escape(item.trust)}</dd></div>" if item.trust else ""
     return (
         f'<li class="ra-card ra-passage{" ra-source" if shown and rank == 1 else ""}">'
         f"<h3><span>{rank}</span> {escape(item.title or item.doc_id)}</h3>"
         f"<blockquote>{'… ' if item.window_start else ''}{text}</blockquote><dl>"
         f"<div><dt>document</dt><dd><code>{escape(item.doc_id)}</code></dd></div>"
         f"<div><dt>distance</dt><dd>{item.distance:.3f}</dd></div>"
-        f"<div><dt>score</dt><dd>{item.score:.2f}</dd></div></dl></li>"
+        f"<div><dt>score</dt><dd>{item.score:.2f}</dd></div>{trust}</dl></li>"
     )
 
 

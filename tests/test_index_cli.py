@@ -47,6 +47,19 @@ def test_search_prints_passages_best_first(
     assert capsys.readouterr().out.startswith("1. Violin  [violin]  distance 0.")
 
 
+def test_search_tells_whom_a_passage_is_trusted_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"id": "tin", "text": "Tin melts.", "trust": "forum"}, {"id": "lead", "text": "Lead."}]
+    small_index(write_jsonl(tmp_path / "rows.jsonl", rows), tmp_path / "out")
+    arguments = ["index", "search", str(tmp_path / "out"), "Tin melts"]
+    assert main([*arguments, "--json"]) == 0
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (first["trust"], "trust" in second) == ("forum", False)
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith("  trust: forum")
+
+
 def test_info_tells_what_an_index_holds(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["index", "info", str(folder), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)

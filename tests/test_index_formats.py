@@ -73,10 +73,12 @@ def test_rows_of_a_parquet_file(tmp_path: Path) -> None:
         "text": ["One", None, "Three"],
         "id": [7, 8, 9],
         "title": ["T", "U", None],
+        "trust": ["forum", "forum", None],
         "x": [1] * 3,
     }
     parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet", row_group_size=2)
     documents, skipped = read(tmp_path / "a.parquet")
+    assert [d.trust for d in documents] == ["forum", ""]
     assert [(d.id, d.title, d.text) for d in documents] == [("7", "T", "One"), ("9", "", "Three")]
     assert [s.source.rpartition("/")[2] for s in skipped] == ["a.parquet:2"]
     parquet.write_table(pyarrow.table({"words": ["a"]}), tmp_path / "b.parquet")

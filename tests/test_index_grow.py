@@ -80,6 +80,13 @@ def test_updating_replaces_what_changed_and_adds_what_is_new(tmp_path: Path) -> 
     assert encoder.count == sum(len(store.chunks_of(row)) for row in (2, 3))
 
 
+def test_a_new_trust_label_is_a_change(tmp_path: Path) -> None:
+    out = index(tmp_path, "out", ROWS)
+    grow(out, [ROWS[0] | {"trust": "reviewed"}], update=True)
+    found = Retriever.open(out).search(ROWS[0]["text"], 1)
+    assert (found.doc_ids, found.trusts) == (("mercury",), ("reviewed",))
+
+
 def test_texts_that_change_places_are_both_kept(tmp_path: Path) -> None:
     """Each new text is one that the index holds, under the other name."""
     out = index(tmp_path, "out", ROWS[:3])

@@ -126,6 +126,12 @@ def test_one_text_counts_once_and_ids_stay_unique(tmp_path: Path) -> None:
     ]
 
 
+def test_a_row_may_carry_a_trust_label(tmp_path: Path) -> None:
+    rows = '{"text": "One", "trust": " peer  reviewed"}\n{"text": "Two", "trust": ["x"]}\n'
+    (tmp_path / "x.jsonl").write_text(rows)
+    assert [d.trust for d in read(tmp_path)[0].values()] == ["peer reviewed", ""]
+
+
 def test_half_a_character_does_not_stop_the_reading(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text('{"text": "a \\ud800 b"}\n')
     assert read(tmp_path)[0]["x.jsonl:1"].text == "a ? b"

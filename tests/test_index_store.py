@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,9 @@ LENS = (3, 8, 9, 40, 1)
 def documents() -> list[Document]:
     words = "naïve camels drink water in 東京 and Zoë's violin".split()
     texts = [" ".join(words[i % len(words)] for i in range(n)) for n in LENS]
-    return [Document(f"d{i}", f"Title {i}", text, "a.txt") for i, text in enumerate(texts)]
+    labels = ["", "peer reviewed", "", "", "forum"]
+    rows = enumerate(zip(texts, labels, strict=True))
+    return [Document(f"d{i}", f"Title {i}", text, "a.txt", trust) for i, (text, trust) in rows]
 
 
 def write(folder: Path, vocab_size: int = 400) -> TokenStore:
@@ -40,6 +43,14 @@ def test_documents_come_back_as_they_were(store: TokenStore) -> None:
     assert store.rows == {d.id: row for row, d in enumerate(documents())}
     with pytest.raises(IndexError, match="row 5, the store has 5"):
         store.document(5)
+
+
+def test_a_document_without_a_label_is_written_as_before_there_were_labels(
+    store: TokenStore,
+) -> None:
+    """So that indexes of both times are read by programs of both times."""
+    lines = (store.folder / "documents.jsonl").read_text().splitlines()
+    assert ["trust" in json.loads(line) for line in lines] == [False, True, False, False, True]
 
 
 def test_chunks_of_a_document_are_its_tokens(store: TokenStore) -> None:

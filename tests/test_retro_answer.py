@@ -291,6 +291,15 @@ def test_as_json_it_is_plain_data(answerer: Answerer) -> None:
     assert data["signals"] == answer.signals
 
 
+def test_evidence_carries_the_trust_label_of_its_document(answerer: Answerer) -> None:
+    question = ASKED[0]
+    found = answerer.retriever.search(question)
+    labels = ("forum", *found.trusts[1:])
+    [answer] = answerer.answer_batch([question], neighbours=[replace(found, trusts=labels)])
+    rows = answer.to_dict()["evidence"]
+    assert [row["trust"] for row in rows if "trust" in row] == ["forum"]
+
+
 def test_opening_what_is_not_there_is_one_line(world: tiny.World, tmp_path: Path) -> None:
     for index, checkpoint in [
         (tmp_path / "none", world.checkpoint),

@@ -92,6 +92,14 @@ def test_a_contradiction_shows_both_sides() -> None:
     assert "saturn.md says" in render.verdict(replace(made, reason="conflicting", sides=same), 0.44)
 
 
+def test_a_card_shows_the_trust_label_of_its_document() -> None:
+    answer = make_answer(ANSWERABLE, 0.9)
+    assert "<dt>trust</dt>" not in render.passages(answer)
+    labelled = tuple(replace(item, trust="<forum>") for item in answer.evidence[:1])
+    shown = render.passages(replace(answer, evidence=labelled))
+    assert "<dt>trust</dt><dd>&lt;forum&gt;</dd>" in shown
+
+
 def test_a_void_promise_is_told() -> None:
     answer = make_answer(ANSWERABLE, 0.93)
     assert "no promise" not in render.verdict(answer, 0.44).lower()
