@@ -1,7 +1,8 @@
 """The training loop of every stage: steps, checkpoints, resuming; knows no data and no loss.
 
 A run is a function of its recipe and its batches: stopped anywhere and started again on the same
-folder, it ends with the same weights.
+folder, it ends with the same weights. Several processes (``retro.processes``) share each batch;
+the first one writes.
 """
 
 from __future__ import annotations
@@ -20,10 +21,14 @@ from torch import Tensor, nn
 
 from retro.model import RetroForCausalLM
 from retro.optim import MasterAdamW, schedule
+from retro.processes import rank, sum_gradients, tell, total
 from retro.retrofit import save, trained_parameters
 
 CHANGEABLE = ("steps", "lr", "warmup", "checkpoint_minutes")
 """Fields of a recipe that may differ when a run goes on: they do not change the batches."""
+
+TOLD = 20
+"""Steps from one line of the log to the next."""
 
 Batch = TypeVar("Batch")
 Evaluate = Callable[[], dict[str, float]]
@@ -49,11 +54,12 @@ def run(
     recipe: Recipe,
     out: Path,
     evaluate: Evaluate | None = None,
-    log: Callable[[str], None] = print,
+    log: Callable[[str], None] = tell,
 ) -> None:
     """Trains ``modules`` of ``model`` and leaves checkpoints in ``out``.
 
     ``batches(n)`` gives the batches from number n on, the same ones each time it is called.
+    ``loss``: this process's part of the batch's loss; the processes' parts add up to it.
     """
     optimiser = MasterAdamW(trained_parameters(*modules), recipe.lr)
     begin = _resume(model, optimiser, recipe, out)
@@ -64,23 +70,26 @@ def run(
     for step, batch in enumerate(batches(begin), begin):
         if step >= recipe.steps:
             break
-        torch.manual_seed(recipe.seed * 1_000_003 + step)  # dropout as if never stopped
+        torch.manual_seed(recipe.seed * 1_000_003 + step + (rank() << 40))  # as if never stopped
         value = loss(batch)
-        value.backward()
+        if value.requires_grad:  # not where a frozen base met no neighbour in this share
+            value.backward()
+        sum_gradients(optimiser.parameters)
         norm = optimiser.step(schedule(step, recipe.steps, recipe.warmup))
-        losses = [*losses[-99:], value.item()]
-        if (step + 1) % 20 == 0:
+        losses = [*losses[-99:], total(value).item()]
+        if (step + 1) % TOLD == 0:
             rate = (step + 1 - begin) * recipe.batch_size / (time.monotonic() - clock)
             log(
                 f"step {step + 1}/{recipe.steps}  loss {np.mean(losses):.3f}  "
                 f"norm {norm:.2f}  {rate:.1f} examples/s"
             )
-        if time.monotonic() - saved > 60 * recipe.checkpoint_minutes:
+        if rank() == 0 and time.monotonic() - saved > 60 * recipe.checkpoint_minutes:
             _checkpoint(model, optimiser, recipe, step + 1, out)
             _report(model, modules, evaluate, step + 1, log)
             saved = time.monotonic()
-    _checkpoint(model, optimiser, recipe, recipe.steps, out)
-    _report(model, modules, evaluate, recipe.steps, log)
+    if rank() == 0:
+        _checkpoint(model, optimiser, recipe, recipe.steps, out)
+        _report(model, modules, evaluate, recipe.steps, log)
     model.eval()
 
 

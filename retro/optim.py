@@ -56,7 +56,9 @@ class MasterAdamW:
                 parameter.copy_(master)
                 names = ("step", "exp_avg", "exp_avg_sq")
                 if f"step.{i}" in state:
-                    self.inner.state[master] = {n: state[f"{n}.{i}"].clone() for n in names}
+                    self.inner.state[master] = {
+                        n: state[f"{n}.{i}"].to(master.device, copy=True) for n in names
+                    }
 
 
 def schedule(step: int, total: int, warmup: int) -> float:

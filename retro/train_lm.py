@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from retro.loop import Recipe, run
 from retro.model import NeighbourContext, RetroForCausalLM
+from retro.processes import share, tell, total
 from retro.text_data import NOTHING, TextSet
 from retro.tuning import Base, tune
 from retro.windows import Ints, Rows, Windower
@@ -93,7 +94,7 @@ def train_text(
     recipe: TextRecipe,
     out: Path,
     evaluate: Callable[[], dict[str, float]] | None = None,
-    log: Callable[[str], None] = print,
+    log: Callable[[str], None] = tell,
 ) -> None:
     """Trains with checkpoints; started again on the same folder, it goes on there.
 
@@ -109,8 +110,9 @@ def train_text(
         step, numbers = batch
         rng = np.random.default_rng((recipe.seed, 1, step))
         noisy = text.noisy(text.data.neighbours[numbers], recipe.noise, rng)
-        nats, real = text.nats(numbers, noisy)
-        return nats.sum() / real.sum().clamp(min=1)
+        mine = list(share(range(len(numbers))))
+        nats, real = text.nats([numbers[i] for i in mine], noisy[mine])
+        return nats.sum() / total(real.sum().to(nats.device)).clamp(min=1)
 
     run(
         model,

@@ -20,6 +20,7 @@ from torch import Tensor
 from retro.examples import Example, Sampler, WindowTable
 from retro.loop import Evaluate, Recipe, run
 from retro.model import RetroForCausalLM
+from retro.processes import mean, share, tell, total
 from retro.prompts import Prompter
 from retro.reader import posterior, row_loss, span_loss
 from retro.text import exact_match, f1
@@ -81,8 +82,8 @@ def reader_loss(reading: Reading, batch: Batch) -> Tensor:
     positive = reading.positive(batch, rows)
     place = rows.place[:, 0]
     placed = positive[place.clamp(min=0)] & (place >= 0)[..., None, None]
-    together = span_loss(spans, placed.flatten(1, 2)).mean()
-    return together + 0.5 * row_loss(logits, positive).mean()
+    together = mean(span_loss(spans, placed.flatten(1, 2)))
+    return together + 0.5 * mean(row_loss(logits, positive))
 
 
 def answer_loss(reading: Reading, batch: Batch) -> Tensor:
@@ -101,8 +102,7 @@ def answer_loss(reading: Reading, batch: Batch) -> Tensor:
     target = reading.prompter.answers(answers)
     device = model.device
     scores = model.score(ids.to(device), mask.to(device), target.to(device), context)
-    tokens = scores.mask.sum()
-    return -(scores.mixed.sum() + 0.5 * scores.decoder.sum()) / tokens
+    return -(scores.mixed.sum() + 0.5 * scores.decoder.sum()) / total(scores.mask.sum())
 
 
 def _spelled(reading: Reading, number: int, chunks: Sequence[int]) -> Sequence[int]:
@@ -131,7 +131,7 @@ def train(
     config: TrainConfig,
     out: Path,
     evaluate: Evaluate | None = None,
-    log: Callable[[str], None] = print,
+    log: Callable[[str], None] = tell,
 ) -> None:
     """Runs one stage, with checkpoints; started again on the same folder, it goes on where its
     last checkpoint stood, with the same batches."""
@@ -140,7 +140,7 @@ def train(
         reading.model,
         stage_modules(reading.model, config.stage),
         lambda begin: batches(reading, config, begin),
-        lambda batch: compute(reading, batch),
+        lambda batch: compute(reading, list(share(batch))),
         config,
         out,
         evaluate,

@@ -17,6 +17,7 @@ from index.weights import load_tokenizer
 from retro.examples import Example, Sampler, WindowTable, read_examples, read_jsonl
 from retro.model import RetroForCausalLM
 from retro.prepared import Prepared
+from retro.processes import processes, tell
 from retro.prompts import Prompter
 from retro.retrofit import retrofit
 from retro.text_data import TextSet, prepare_text
@@ -86,6 +87,7 @@ def _drawn(
     return [examples[i] for i in sorted([*learned, *checked])]
 
 
+@processes()
 def run_qa(
     config: TrainConfig,
     prepared: Prepared,
@@ -123,8 +125,8 @@ def run_qa(
     prompter = Prompter(windower.decoder, model.eos, model.config.chunk_size)
     reading = Reading(model, learned, prepared.table, windower, prompter, sampler)
     checked = [e for e in prepared.examples if prepared.title(e) in prepared.held and e.gold]
-    print(f"{len(learned):,} questions to learn from, {len(checked)} to check", flush=True)
-    train(reading, config, out, quality_on(reading, checked), log=_log)
+    tell(f"{len(learned):,} questions to learn from, {len(checked)} to check")
+    train(reading, config, out, quality_on(reading, checked))
 
 
 NUM_MEASURED = 64
@@ -160,6 +162,7 @@ def prepare_sequences(
     return data
 
 
+@processes()
 def run_text(
     recipe: TextRecipe, data: TextSet, out: Path, start: Path | None, threads: int | None = None
 ) -> None:
@@ -177,12 +180,12 @@ def run_text(
     windower = Windower(load_tokenizer(data.encoder), load_tokenizer(data.base))
     text = Text(start_from(start, data), data, windower)
     held = [int(n) for n in np.flatnonzero(data.held)[:NUM_MEASURED]]
-    print(f"{int((~data.held).sum()):,} sequences to learn from, {len(held)} to check", flush=True)
+    tell(f"{int((~data.held).sum()):,} sequences to learn from, {len(held)} to check")
 
     def measure() -> dict[str, float]:
         return {f"bpb {how}": bits_per_byte(text, held, how) for how in RETRIEVALS}
 
-    train_text(text, recipe, out, measure if held else None, log=_log)
+    train_text(text, recipe, out, measure if held else None)
 
 
 def quality_on(
@@ -232,7 +235,3 @@ def start_from(folder: Path | None, prepared: Prepared | TextSet) -> RetroForCau
         tune(model, config.get("base_training", "frozen"))
         model.load_state_dict(load_file(file), strict=False)
     return model
-
-
-def _log(line: str) -> None:
-    print(line, flush=True)
