@@ -3,8 +3,8 @@
     python benchmarks/kill.py --corpus demo/corpus --kills 100
 
 Each build is a process of its own, forked from this one, which has loaded the libraries; SIGKILL
-comes after a random part of the time that a whole build takes from its plan on. Keys are hashed words (no model) in
-shards of 64, so that kills fall into every stage. Prints one JSON object.
+comes after a random part of the time that a whole build takes from its plan on. Keys are hashed
+words (no model) in shards of 64, so that kills fall into every stage. Prints one JSON object.
 """
 
 from __future__ import annotations

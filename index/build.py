@@ -55,8 +55,8 @@ def build_index(
     decoder = load_tokenizer(tokenizer) if isinstance(tokenizer, str) else tokenizer
     encoder = open_encoder(lasting(embedder)) if isinstance(embedder, str) else embedder
     name = tokenizer if isinstance(tokenizer, str) else decoder.name_or_path
-    recipe = Recipe.of(encoder, name, decoder, chunk_size, store)
-    wanted = request("build", out, recipe, sources=sources, keep_duplicates=keep_duplicates)
+    recipe = Recipe.of(encoder, name, decoder, chunk_size, store, keep_duplicates)
+    wanted = request("build", out, recipe, sources=sources)
     with locked(out) as finished:
         if is_done(finished, wanted):
             return Manifest.read(out)

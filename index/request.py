@@ -14,7 +14,11 @@ from index.manifest import FORMAT, Manifest
 from index.recipe import Recipe
 from index.sources import expand
 
-LIBRARIES = "retro-abstain faiss-cpu faiss-gpu numpy pystemmer tokenizers torch".split()
+LIBRARIES = (
+    "retro-abstain faiss-cpu faiss-gpu numpy pystemmer tokenizers torch "
+    "charset-normalizer pyarrow pypdfium2 rensa selectolax".split()
+)
+"""What shapes the files: searches and embeds; reads."""
 
 
 def request(
@@ -24,13 +28,11 @@ def request(
     *,
     sources: Sequence[Path] = (),
     bases: Sequence[Manifest] = (),
-    **options: bool,
 ) -> Request:
     """All that decides the bytes of an index, as plain JSON."""
     return {
         "operation": operation,
-        "sources": {str(source.resolve()): _listing(source, out) for source in sources},
-        **options,
+        "sources": [[str(source.resolve()), _listing(source, out)] for source in sources],
         "bases": [base.fingerprint for base in bases],
         **recipe.identity(),
         "format": FORMAT,
@@ -51,15 +53,7 @@ def differences(one: Request, other: Request) -> str:
 def libraries() -> dict[str, str]:
     """Versions of what shapes the files."""
     found = {}
-    for name in (
-        "retro-abstain",
-        "faiss-cpu",
-        "faiss-gpu",
-        "numpy",
-        "pystemmer",
-        "tokenizers",
-        "torch",
-    ):
+    for name in LIBRARIES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:  # run from a checkout, never installed
