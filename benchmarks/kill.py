@@ -3,8 +3,8 @@
     python benchmarks/kill.py --corpus demo/corpus --kills 100
 
 Each build is a process of its own, forked from this one, which has loaded the libraries; SIGKILL
-comes after a random part of the time that a whole build takes. Keys are hashed words (no model) in
-shards of 64, so that kills fall into every stage. Prints one JSON object.
+comes after a random part of the time that a whole build takes from its plan on. Keys are hashed
+words (no model) in shards of 64, so that kills fall into every stage. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from index.folder import Work
+from index.folder import PLAN, WORK, Work
 from index.manifest import Manifest
 
 SHARD = 64
@@ -50,8 +50,10 @@ def main() -> None:
 
 def measure(corpus: Path, folder: Path, kills: int, seed: int) -> dict[str, Any]:
     whole = folder / "whole"
+    child = start(corpus, whole)
+    await_plan(child, whole)
     started = time.perf_counter()
-    wait(start(corpus, whole))
+    wait(child)
     seconds = time.perf_counter() - started
     rng, hits, same = random.Random(seed), Counter[str](), 0
     for number in range(kills):
@@ -71,8 +73,9 @@ def measure(corpus: Path, folder: Path, kills: int, seed: int) -> dict[str, Any]
 
 
 def kill(corpus: Path, out: Path, seconds: float) -> str:
-    """Kills a build; what it was doing."""
+    """Kills a build some time after it has planned its work; what it was doing."""
     child = start(corpus, out)
+    await_plan(child, out)
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -81,6 +84,13 @@ def kill(corpus: Path, out: Path, seconds: float) -> str:
         return "after the end" if (out / "manifest.json").exists() else "before the plan"
     stages = ("store", "words", "keys", "dense")
     return next((stage for stage in stages if work.stage(stage) is None), "publishing")
+
+
+def await_plan(child: int, out: Path) -> None:
+    """Returns when a build has written its plan, or has ended."""
+    ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    while not (out / WORK / PLAN).exists() and os.waitid(os.P_PID, child, ended) is None:
+        time.sleep(0.001)
 
 
 def start(corpus: Path, out: Path) -> int:

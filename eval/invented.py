@@ -112,7 +112,7 @@ class NameForge:
         """A forge of all names of the documents. Raises UserError: there are too few."""
         names: set[str] = set()
         known: set[str] = set()
-        for row in range(store.num_documents):
+        for row in store.present():
             document = store.document(row)
             known.update(words_of(f"{document.title} {document.text}"))
             for found in _NAME.findall(document.text):

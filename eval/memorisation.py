@@ -55,10 +55,10 @@ class Database:
 
     def __init__(self, store: TokenStore) -> None:
         self.store = store
-        chunks = [store.tokens(c) for c in range(len(store))]
-        lengths = [len(chunk) for chunk in chunks]
-        self.tokens = np.concatenate(chunks).astype(np.int64)
-        self.documents = np.repeat([store.document_row(c) for c in range(len(store))], lengths)
+        rows = list(store.present())
+        held = [store.tokenized(row).ids for row in rows]
+        self.tokens = np.concatenate(held)
+        self.documents = np.repeat(rows, [len(ids) for ids in held])
         self._places = np.argsort(self.tokens, kind="stable")
         self._sorted = self.tokens[self._places]
 
@@ -97,7 +97,7 @@ def run(
         UserError: no document is longer than one chunk.
     """
     store, size = generator.retriever.store, generator.model.config.chunk_size
-    rows = [row for row in range(store.num_documents) if len(store.chunks_of(row)) > 1]
+    rows = [row for row in store.present() if len(store.chunks_of(row)) > 1]
     if not rows:
         raise UserError("no document is longer than one chunk: nothing to continue")
     drawn = np.random.default_rng(seed).permutation(rows)[:num_prompts].tolist()

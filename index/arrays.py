@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Self
 
@@ -54,6 +55,20 @@ class ArrayWriter:
             "shape": (self._len, *self._row),
         }
         npy.write_array_header_1_0(self._stream, header)
+
+
+def reserve(file: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> None:
+    """Writes an array of zeros that can be mapped and filled: the disk has room for all of it.
+
+    Without that, a mapped page that finds the disk full kills the process.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    npy.open_memmap(file, "w+", dtype, shape).flush()
+    if hasattr(os, "posix_fallocate"):  # elsewhere files are not sparse by themselves
+        with file.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, os.fstat(stream.fileno()).st_size)
 
 
 def mapped(file: Path) -> Array:

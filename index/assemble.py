@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.arrays import Array, ArrayWriter, mapped
+from index.arrays import Array, ArrayWriter, mapped, reserve
 from index.chunks import TokenizedText
 from index.dense import own_distances
 from index.errors import UserError
@@ -202,7 +202,7 @@ def _write_keys(
         _say(f"continuing at chunk {done:,} of {len(store):,}", progress)
     else:
         scratch = work.folder / "keys.npy"  # under its name it is never shorter than it says
-        np.lib.format.open_memmap(scratch, "w+", np.float16, shape).flush()
+        reserve(scratch, np.float16, shape)
         scratch.replace(file)
     origins = mapped(work.folder / "origins.npy")
     with bar(None, "Keys", "chunk", progress, len(store), done) as line:
@@ -262,7 +262,7 @@ def _write_dense(work: Work, store: TokenStore, uri: str) -> dict[str, Any]:
     kind = "" if uri else faiss_type(len(keys))
     vectors: FaissStore | MilvusStore
     if uri:
-        vectors, recall = MilvusStore.write(uri, work.version, keys)
+        vectors, recall = MilvusStore.write(uri, work.version, keys, str(work.out.resolve()))
     else:
         vectors, recall = FaissStore.write(work.files / FILE, keys, kind)
     distances = own_distances(vectors, keys, store.document_rows())

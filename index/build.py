@@ -57,9 +57,8 @@ def build_index(
     decoder = load_tokenizer(tokenizer) if isinstance(tokenizer, str) else tokenizer
     encoder = open_encoder(lasting(embedder)) if isinstance(embedder, str) else embedder
     name = tokenizer if isinstance(tokenizer, str) else decoder.name_or_path
-    recipe = Recipe.of(encoder, name, decoder, chunk_size, store)
-    options = {"keep_duplicates": keep_duplicates, **filters.identity()}
-    wanted = request("build", out, recipe, sources=sources, **options)
+    recipe = Recipe.of(encoder, name, decoder, chunk_size, store, keep_duplicates)
+    wanted = request("build", out, recipe, sources=sources, **filters.identity())
     with locked(out) as finished:
         if is_done(finished, wanted):
             return Manifest.read(out)

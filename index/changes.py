@@ -22,7 +22,7 @@ class Changes:
 
     file: Path
     replaced: set[int] = field(default_factory=set)
-    _skipped: set[int] = field(default_factory=set)
+    _sources: set[int] = field(default_factory=set)
 
     def items(self) -> Iterator[Item]:
         """The new and changed documents and what was skipped, in order."""
@@ -32,11 +32,12 @@ class Changes:
                 yield Document(**row) if "text" in row else Skipped(**row)
 
     def __contains__(self, skipped: Skipped) -> bool:
-        """Whether the sources had the same thing skipped for the same reason."""
-        return hash(skipped) in self._skipped
+        """Whether its file, or place in one, was read again, and so told anew what is skipped."""
+        places = (skipped.source, skipped.source.rpartition(":")[0])  # ``file:line`` and ``file``
+        return any(hash(place) in self._sources for place in places)
 
-    def note(self, skipped: Skipped) -> None:
-        self._skipped.add(hash(skipped))
+    def note(self, item: Item) -> None:
+        self._sources.add(hash(item.source))
 
 
 def changes(store: TokenStore, items: Iterable[Item], file: Path, update: bool) -> Changes:
@@ -50,9 +51,9 @@ def changes(store: TokenStore, items: Iterable[Item], file: Path, update: bool) 
     first, num_documents, num_new = None, 0, 0
     with file.open("w", encoding="utf-8") as lines:
         for item in items:
+            found.note(item)
             if isinstance(item, Skipped):
                 first = first or item
-                found.note(item)
             else:
                 num_documents += 1
                 if _is_held(store, item, update, found.replaced):

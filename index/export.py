@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from index.arrays import mapped
+from index.errors import UserError
 from index.manifest import Manifest
 from index.store import TokenStore
 
@@ -21,7 +22,7 @@ def export_parquet(folder: Path, out: Path, *, keys: bool = False) -> int:
     were removed are left out. Returns the number of rows.
 
     Raises:
-        UserError: there is no index in ``folder``, or it is damaged.
+        UserError: there is no index in ``folder``, it is damaged, or ``out`` has no folder.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -35,6 +36,8 @@ def export_parquet(folder: Path, out: Path, *, keys: bool = False) -> int:
     held = mapped(files / "keys.npy") if keys else None
     if held is not None:
         schema = schema.append(pa.field("key", pa.list_(pa.float16(), manifest.dim)))
+    if not out.parent.is_dir():
+        raise UserError(f"{out}: there is no folder {out.parent}; make it, or give another --out")
     scratch = out.with_name(f".{out.name}.new")
     with parquet.ParquetWriter(scratch, schema) as writer:
         for block in _blocks(store):

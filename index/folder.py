@@ -24,7 +24,15 @@ from pathlib import Path
 from typing import Any
 
 from index.errors import UserError
-from index.manifest import NAME, FileRecord, Manifest, flush, write_atomically
+from index.manifest import (
+    NAME,
+    FileRecord,
+    Manifest,
+    flush,
+    is_index,
+    versions,
+    write_atomically,
+)
 
 WORK = ".building"
 PLAN = "plan.json"
@@ -36,7 +44,7 @@ def check_out(out: Path) -> None:
     """Raises UserError unless ``out`` can become an index: new, empty, or an index already."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; give a folder with --out")
-    if out.is_dir() and not (out / NAME).exists():
+    if out.is_dir() and not is_index(out):
         foreign = [f.name for f in out.iterdir() if f.name != WORK]
         if foreign and not (out / WORK / PLAN).exists():
             raise UserError(
@@ -114,6 +122,8 @@ class Work:
 
     def intact(self) -> bool:
         """Whether the files of the finished stages are all there in full."""
+        if not self.files.is_dir():
+            return False
         files = {self.files / name: record.size for name, record in self.records().items()}
         return all(f.is_file() and f.stat().st_size == size for f, size in files.items())
 
@@ -129,15 +139,16 @@ class Work:
         if manifest.exists():
             manifest.replace(self.out / NAME)
             flush(self.out)
-        for folder in self.out.glob("v*"):
-            if folder != version:
+        published = Manifest.read(self.out)
+        for folder in versions(self.out):
+            if folder.name != published.version:
                 shutil.rmtree(folder, ignore_errors=True)
         self.drop()
-        return Manifest.read(self.out)
+        return published
 
     def is_whole(self) -> bool:
         """Whether nothing is left but to publish it."""
-        return (self.folder / NAME).exists() or not self.files.exists()
+        return (self.folder / NAME).exists() or (self.out / self.version).exists()
 
     def drop(self) -> None:
         """Forgets the work and its files."""
@@ -212,7 +223,7 @@ def _lock(out: Path) -> Iterator[None]:
 
 def _next_version(out: Path) -> str:
     """``v1`` for a new index, one more than the highest there is for others."""
-    numbers = [int(f.name[1:]) for f in out.glob("v*") if f.name[1:].isdigit()]
+    numbers = [int(folder.name[1:]) for folder in versions(out)]
     return f"v{max(numbers, default=0) + 1}"
 
 

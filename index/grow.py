@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +15,7 @@ from index.arrays import Array, mapped
 from index.assemble import Entry, assemble, open_work, read_skipped
 from index.build import tokenized
 from index.changes import Unchanged, changes
+from index.dedupe import text_digest, without_near_duplicates
 from index.errors import UserError
 from index.filters import NO_FILTERS, Filters
 from index.folder import check_out, locked
@@ -65,8 +65,9 @@ def add_documents(
     """Adds the documents of ``sources`` behind those that an index holds.
 
     With ``update`` a document whose id is there already is replaced if its title, text or trust
-    label has changed, and left if not. ``filters`` are best those of the build: an index does not
-    keep them. ``encoder`` and ``tokenizer``: default those named in the manifest.
+    label has changed, and left if not. Duplicates are left out as by the build that made the index;
+    ``filters`` are best those of the build: an index does not keep them. ``encoder`` and
+    ``tokenizer``: default those named in the manifest.
 
     Raises:
         UserError: an id is there already (without ``update``), no source holds a document, or
@@ -144,6 +145,8 @@ def compact_index(folder: Path, *, progress: bool = True) -> Manifest:
 def merge_indexes(folders: Sequence[Path], out: Path, *, progress: bool = True) -> Manifest:
     """Writes to ``out`` one index of the documents of several, in their order.
 
+    Its keys are searched by FAISS: a collection in a Milvus server belongs to one index alone.
+
     Raises:
         UserError: they were not built with one embedder, tokenizer and chunk size, or an id is
             in more than one of them.
@@ -151,7 +154,7 @@ def merge_indexes(folders: Sequence[Path], out: Path, *, progress: bool = True) 
     out = Path(out)
     check_out(out)
     bases = [Base.open(Path(folder)) for folder in folders]
-    recipe = Recipe.used(bases[0].manifest)
+    recipe = replace(Recipe.used(bases[0].manifest), store="")
     for base in bases[1:]:
         recipe.check_same(Recipe.used(base.manifest), bases[0].folder, base.folder)
     _check_ids(bases)
@@ -196,10 +199,14 @@ def _grown(
 ) -> Iterator[Entry | Skipped]:
     """What the index holds, without what ``items`` replace, then what is new in them."""
     changed = changes(base.store, items, file, update)
+    new = changed.items()
+    if not base.manifest.keep_duplicates:
+        held = (entry.document for entry in _kept(0, base, changed.replaced))
+        new = without_near_duplicates(new, held)
     seen: Seen = {}
     yield from (skipped for skipped in read_skipped(base.folder) if skipped not in changed)
     yield from _distinct(_kept(0, base, changed.replaced), seen)
-    yield from _distinct(tokenized(changed.items(), tokenizer), seen)
+    yield from _distinct(tokenized(new, tokenizer), seen)
 
 
 def _kept(number: int, base: Base, left_out: Collection[int] = ()) -> Iterator[Entry]:
@@ -217,7 +224,7 @@ def _distinct(entries: Iterator[Entry | Skipped], seen: Seen) -> Iterator[Entry 
             yield entry
             continue
         document = entry.document
-        digest = blake2b(document.text.encode(), digest_size=16).digest()
+        digest = text_digest(document.text)
         if (first := seen.setdefault(digest, document.id)) == document.id:
             yield entry
         else:

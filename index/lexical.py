@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.arrays import ArrayWriter, mapped
+from index.arrays import ArrayWriter, mapped, reserve
 
 K1, B = 0.9, 0.4
 """Chunks are of one length nearly, so length is normalised little (measured on SQuAD train)."""
@@ -104,7 +104,7 @@ def _invert(scratch: Path, folder: Path, num_words: int) -> None:
     np.cumsum(indptr, out=indptr)
     np.save(folder / "indptr.npy", indptr)
     for name, dtype in (("indices", np.int32), ("data", np.float32)):
-        np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (len(all_words),)).flush()
+        reserve(folder / f"{name}.npy", dtype, (len(all_words),))
     mean_len = max(float(lens.mean()), 1.0)
     cursor, before = indptr[:-1].copy(), 0
     for chunks in _chunk_blocks(distinct):

@@ -44,10 +44,10 @@ class Manifest:
 
     ``removed`` are the rows, ascending, of documents that count as absent though the files hold
     them; the other numbers leave them out. ``probe`` is the key of a fixed text, ``store`` where
-    keys are searched (both: ``index.recipe``). ``own_distances`` are equally spaced quantiles,
-    ascending, of the distance from a chunk to the nearest one of another document: what "near"
-    means in this database. ``num_probes``: inverted lists to visit for a question, 0 if search
-    is exact; ``recall_at_10``: what they find.
+    keys are searched, ``keep_duplicates`` whether near duplicates stay (all: ``index.recipe``).
+    ``own_distances`` are equally spaced quantiles, ascending, of the distance from a chunk to the
+    nearest one of another document: what "near" means in this database. ``num_probes``: inverted
+    lists to visit for a question, 0 if search is exact; ``recall_at_10``: what they find.
     """
 
     format: int
@@ -73,6 +73,7 @@ class Manifest:
     recall_at_10: float = 1.0
     removed: tuple[int, ...] = ()
     store: str = ""
+    keep_duplicates: bool = False
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -157,7 +158,7 @@ class Manifest:
         version = folder / self.version
         known = {version / name for name in self.files}
         found = {f for f in version.rglob("*") if f.is_file()} - known
-        found |= {f for f in folder.glob("v*") if f != version}
+        found |= {f for f in versions(folder) if f != version}
         return sorted(f.relative_to(folder).as_posix() for f in found)
 
     def check_tokenizer(self, fingerprint: str, name: str) -> None:
@@ -167,6 +168,16 @@ class Manifest:
                 f"the index holds tokens of '{self.tokenizer}', the model reads those of "
                 f"'{name}'; build the index again with: --tokenizer {name}"
             )
+
+
+def versions(folder: Path) -> list[Path]:
+    """The versions in an index folder; whatever else lies there is the user's."""
+    return [f for f in folder.glob("v*") if f.name[1:].isdecimal() and f.is_dir()]
+
+
+def is_index(folder: Path) -> bool:
+    """Whether a folder is an index, if maybe damaged: many a project has a ``manifest.json``."""
+    return (folder / NAME).is_file() and bool(versions(folder))
 
 
 def damaged(folder: Path, what: str) -> str:

@@ -1,7 +1,8 @@
 """Keys in a Milvus server, for databases past one machine; knows no text and no files.
 
 ``milvus://host:19530/name``: each version of an index has a collection of its own, ``name_v1``,
-so that a build never disturbs who is reading. The token in ``MILVUS_TOKEN`` is used if it is set.
+so that a build never disturbs who is reading, and says whose it is: two indexes under one name
+would read each other's keys. The token in ``MILVUS_TOKEN`` is used if it is set.
 """
 
 from __future__ import annotations
@@ -50,13 +51,18 @@ class MilvusStore:
             )
 
     @classmethod
-    def write(cls, uri: str, version: str, keys: Stored) -> tuple[MilvusStore, float]:
-        """Sends all keys to a new collection; the store, and its recall@10."""
+    def write(cls, uri: str, version: str, keys: Stored, owner: str) -> tuple[MilvusStore, float]:
+        """Sends all keys to a new collection; the store, and its recall@10.
+
+        Raises:
+            UserError: another ``owner`` has a collection of that name, or no server answers.
+        """
         collection, lists = _collection(uri, version), max(1, min(4096, len(keys) // 39))
         kind = "FLAT" if len(keys) <= EXACT else "IVF_SQ8"
         with _told(uri):
             client = _connect(uri)
-            _create(client, collection, keys.shape[1], kind, lists)
+            _make_room(client, collection, owner, uri)
+            _create(client, collection, owner, keys.shape[1], kind, lists)
             for start in range(0, len(keys), INSERTED):
                 block = keys[start : start + INSERTED].astype(np.float32)
                 rows = [{"chunk": start + n, "key": key} for n, key in enumerate(block)]
@@ -114,13 +120,23 @@ class MilvusStore:
                     self._client.drop_collection(name)
 
 
-def _create(client: Any, collection: str, dim: int, kind: str, lists: int) -> None:
-    """An empty collection; one of that name is what a killed build left."""
+def _make_room(client: Any, collection: str, owner: str, uri: str) -> None:
+    """Drops what a killed build of the same index left."""
+    if not client.has_collection(collection):
+        return
+    found = client.describe_collection(collection)["description"]
+    if found != owner:
+        raise UserError(
+            f"{uri}: {collection} is there and belongs to {found or 'something else'}; "
+            "give another name with --store, or drop that collection"
+        )
+    client.drop_collection(collection)
+
+
+def _create(client: Any, collection: str, owner: str, dim: int, kind: str, lists: int) -> None:
     from pymilvus import DataType
 
-    if client.has_collection(collection):
-        client.drop_collection(collection)
-    schema = client.create_schema(auto_id=False)
+    schema = client.create_schema(auto_id=False, description=owner)
     schema.add_field("chunk", DataType.INT64, is_primary=True)
     schema.add_field("key", DataType.FLOAT_VECTOR, dim=dim)
     index = client.prepare_index_params()

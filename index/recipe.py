@@ -20,7 +20,8 @@ PROBE_COSINE = 0.98
 @dataclass(frozen=True)
 class Recipe:
     """``probe`` is the key of ``PROBE_TEXT``: an encoder that gives another is another encoder.
-    ``store``: where the keys are searched, a Milvus server or, empty, FAISS.
+    ``store``: where the keys are searched, a Milvus server or, empty, FAISS. ``keep_duplicates``:
+    whether texts that nearly repeat another stay.
     """
 
     chunk_size: int
@@ -32,10 +33,17 @@ class Recipe:
     tokenizer_sha256: str
     vocab_size: int
     store: str = ""
+    keep_duplicates: bool = False
 
     @classmethod
     def of(
-        cls, encoder: KeyEncoder, name: str, tokenizer: Any, chunk_size: int, store: str = ""
+        cls,
+        encoder: KeyEncoder,
+        name: str,
+        tokenizer: Any,
+        chunk_size: int,
+        store: str = "",
+        keep_duplicates: bool = False,
     ) -> Self:
         """``name`` is the tokenizer's, by which it is found again."""
         return cls(
@@ -48,6 +56,7 @@ class Recipe:
             tokenizer_sha256=tokenizer_fingerprint(tokenizer),
             vocab_size=len(tokenizer),
             store=store,
+            keep_duplicates=keep_duplicates,
         )
 
     @classmethod

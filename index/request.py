@@ -14,7 +14,11 @@ from index.manifest import FORMAT, Manifest
 from index.recipe import Recipe
 from index.sources import expand
 
-LIBRARIES = "retro-abstain faiss-cpu faiss-gpu numpy py3langid pystemmer tokenizers torch".split()
+LIBRARIES = (
+    "retro-abstain faiss-cpu faiss-gpu numpy pystemmer tokenizers torch "
+    "charset-normalizer py3langid pyarrow pypdfium2 rensa selectolax".split()
+)
+"""What shapes the files: searches and embeds; reads."""
 
 
 def request(
@@ -29,10 +33,10 @@ def request(
     """All that decides the bytes of an index, as plain JSON."""
     return {
         "operation": operation,
-        "sources": {str(source.resolve()): _listing(source, out) for source in sources},
-        **options,
+        "sources": [[str(source.resolve()), _listing(source, out)] for source in sources],
         "bases": [base.fingerprint for base in bases],
         **recipe.identity(),
+        **options,
         "format": FORMAT,
         "libraries": libraries(),
     }

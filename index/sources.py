@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -18,7 +17,7 @@ from index.documents import Document, File, Item, Skipped, Unreadable, whole
 from index.errors import UserError
 from index.filters import NO_FILTERS, Filters
 from index.formats import READERS
-from index.manifest import NAME
+from index.manifest import is_index
 
 __all__ = ["Document", "Item", "Skipped", "read_documents"]
 
@@ -50,10 +49,18 @@ def expand(source: Path) -> list[tuple[Path, Path]]:
         return [(source, source if source.is_dir() else source.parent)]
     plain = next(n for n, part in enumerate(source.parts) if glob.has_magic(part))
     root = Path(*source.parts[:plain])
-    matching = sorted(p for p in root.glob(str(Path(*source.parts[plain:]))) if p.is_file())
+    found = root.glob(str(Path(*source.parts[plain:])))
+    matching = sorted(path for path in found if path.is_file() and _is_visible(path, root))
     if not matching:
         raise UserError(f"{source}: no file matches this pattern; check the SOURCE argument")
     return [(path, root) for path in matching]
+
+
+def _is_visible(path: Path, root: Path) -> bool:
+    """Whether a walk from ``root`` would come to a file: it isn't hidden, nor part of an index."""
+    inside = path.relative_to(root)
+    hidden = any(part.startswith(".") for part in inside.parts)
+    return not hidden and not any(is_index(root / folder) for folder in inside.parents)
 
 
 def _check(source: Path) -> None:
@@ -81,7 +88,7 @@ def _walk(root: Path) -> Iterator[Path | Skipped]:
     """Files under a folder by name; hidden ones are left out, and so are indexes."""
     failed: list[OSError] = []
     for folder, folders, files in os.walk(root, onerror=failed.append):
-        if NAME in files and any(re.fullmatch(r"v\d+", f) for f in folders):
+        if is_index(Path(folder)):
             folders.clear()
             yield Skipped(folder, "an index, not documents")
             continue

@@ -29,6 +29,10 @@ DISPUTE_SIGNALS = ("dispute", "num_conflicting")
 LEAST_PROBABLE = 0.3
 """Least probability, judged alone, with which a passage must answer to be a side."""
 
+EQUAL = 0.75
+"""The rival's probability by the answer's own from which two sides count as equals. Below it most
+disputes are innocent (a question has several answers): counted all, they cost .02 AUROC."""
+
 LEAST_COVERED = 0.9
 """A rival sentence's rarity share of the question, as a part of the answer's own sentence's."""
 
@@ -63,7 +67,8 @@ def find_dispute(
     readings: Sequence[Reading],
     idf: Idf,
 ) -> Dispute | None:
-    """The strongest dispute of an answer read in neighbour ``source`` (-1: in none), if any."""
+    """The strongest dispute of an answer read in neighbour ``source`` (-1: in none), if any whose
+    sides are about equal."""
     if source < 0 or not words_of(answer):
         return None
     asked = Question.read(question, idf)
@@ -88,6 +93,8 @@ def find_dispute(
         return None
     best = max(rivals, key=lambda k: readings[k].probability)
     strength = min(1.0, readings[best].probability / own.probability)
+    if strength < EQUAL:
+        return None
     return Dispute(ours, best, strength, len({found.doc_ids[k] for k in rivals}))
 
 

@@ -67,10 +67,10 @@ def refit(index: Path, checkpoint: Path, *, limit: int, seed: int) -> None:
     from index.retriever import Retriever
     from index.weights import file_sha256
     from retro.train_head import collect, fit
-    from retro.train_setup import all_documents
+    from retro.train_setup import present_documents
 
     retriever = Retriever.open(index)
-    made = make_questions(all_documents(retriever), limit, seed)
+    made = make_questions(present_documents(retriever), limit, seed)
     if len(made) < FEWEST:
         raise UserError(
             f"{index}: its documents give {len(made)} questions, at least {FEWEST} are needed; "

@@ -6,6 +6,7 @@ Knows questions, an answerer and what right means; knows no signal by name.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from retro.examples import read_jsonl
 from retro.policy import AbstentionPolicy, choose_threshold
 from retro.signals import MODEL_SIGNALS, SIGNALS
 from retro.text import RIGHT_F1, exact_match, f1
-from retro.train_setup import all_documents, held_out_titles
+from retro.train_setup import held_out_titles, present_documents
 from retro.types import Answer
 from retro.uncertainty import fit_head
 
@@ -58,9 +59,9 @@ def collect(
     supports it was not annotated.
     """
     answerer = Answerer.open(index, checkpoint, calibrated=False)
-    documents = all_documents(answerer.retriever)
+    documents = present_documents(answerer.retriever)
     cases = make_cases(documents, data, limit=limit, hold_out=hold_out, seed=seed)
-    done = out.read_bytes().count(b"\n") if out.is_file() else 0
+    done = whole_lines(out)
     with out.open("a", encoding="utf-8") as lines:
         for begin in range(done, len(cases), BATCH):
             part = cases[begin : begin + BATCH]
@@ -72,6 +73,15 @@ def collect(
             lines.flush()
             print(f"\r{begin + len(part):,}/{len(cases):,} cases", end="", flush=True)
     print()
+
+
+def whole_lines(file: Path) -> int:
+    """How many lines a file has, after a last one that a kill has torn is cut off."""
+    if not file.is_file():
+        return 0
+    written = file.read_bytes()
+    os.truncate(file, written.rfind(b"\n") + 1)
+    return written.count(b"\n")
 
 
 def _row(case: Case, answer: Answer) -> dict[str, Any]:

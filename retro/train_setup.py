@@ -52,12 +52,10 @@ def prepare(
     evenly, and those of the held-out titles.
 
     Raises:
-        UserError: no question's passage is in the index.
+        UserError: no question's passage is in the index, or documents were removed from it.
     """
-    from index.retriever import Retriever
-
-    retriever = Retriever.open(index)
-    documents = all_documents(retriever)
+    retriever = _open_compact(index)
+    documents = present_documents(retriever)
     windower = Windower(load_tokenizer(encoder), load_tokenizer(base))
     print(f"Cutting {len(documents):,} documents into windows ...", flush=True)
     table = WindowTable.build(documents, windower, retriever.manifest.chunk_size)
@@ -144,10 +142,12 @@ def prepare_sequences(
     base: str = "smollm2-135m",
     encoder: str = "minilm",
 ) -> TextSet:
-    """Everything ``run_text`` needs, in one file. Raises UserError: there is no text to model."""
-    from index.retriever import Retriever
+    """Everything ``run_text`` needs, in one file.
 
-    retriever = Retriever.open(index)
+    Raises:
+        UserError: there is no text to model, or documents were removed from the index.
+    """
+    retriever = _open_compact(index)
     data = prepare_text(
         retriever,
         Windower(load_tokenizer(encoder), load_tokenizer(base)),
@@ -199,9 +199,26 @@ def quality_on(
     return lambda: reading_quality(reading, part, own)
 
 
-def all_documents(retriever: Retriever) -> list[Document]:
-    """Every document of the index, in its own order (window i begins with chunk i)."""
-    return [retriever.store.document(i) for i in range(retriever.store.num_documents)]
+def present_documents(retriever: Retriever) -> list[Document]:
+    """The documents of the index that were not removed, in its order."""
+    return [retriever.store.document(i) for i in retriever.store.present()]
+
+
+def _open_compact(index: Path) -> Retriever:
+    """An index of which each document may be learned: window i begins with chunk i.
+
+    Raises:
+        UserError: some were removed and are in its files still.
+    """
+    from index.retriever import Retriever
+
+    retriever = Retriever.open(index)
+    if retriever.manifest.removed:
+        raise UserError(
+            f"{index}: holds removed documents, which are not to be learned; "
+            f"free it of them first: retro index compact {index}"
+        )
+    return retriever
 
 
 def held_out_titles(titles: Iterable[str], count: int) -> set[str]:

@@ -11,10 +11,12 @@ import pytest
 import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from index_fakes import small_index, write_facts
 
 from eval import memorisation
 from eval.memorisation import Database
 from index.errors import UserError
+from index.grow import remove_documents
 from index.keys import HashingKeyEncoder
 from index.retriever import Retriever
 from retro import cli
@@ -119,3 +121,14 @@ def test_it_runs_from_the_command_line(
     assert "Copied word for word" in capsys.readouterr().out
     report = json.loads((tmp_path / "out/report.json").read_text())
     assert report["on"]["num_chunks"] == 4
+
+
+def test_removed_documents_are_nobody_to_copy_from(tmp_path: Path) -> None:
+    """They were compared with, and continued, though no search finds them."""
+    small_index(write_facts(tmp_path), tmp_path / "index")
+    store = Retriever.open(tmp_path / "index").store
+    tokens = store.tokenized(store.rows["camel"]).ids.tolist()
+    assert Database(store).longest_run(tokens)[0] == len(tokens)
+    remove_documents(tmp_path / "index", ["camel"])
+    left = Database(Retriever.open(tmp_path / "index").store)
+    assert left.longest_run(tokens)[0] < len(tokens)

@@ -154,4 +154,6 @@ def test_an_index_is_written_as_parquet(
         assert row["text"] == text[row["start"] : row["end"]]
         [key] = retriever.encoder.encode([f"{row['title']}. {row['text']}"])
         np.testing.assert_allclose(row["key"], key, atol=1e-3)
+    nowhere = tmp_path / "nowhere" / "chunks.parquet"  # once a traceback
+    assert main(["index", "export", str(folder), "--out", str(nowhere)]) == 2
     assert main(["index", "export", str(folder), "--out", str(tmp_path / "chunks.csv")]) == 2

@@ -242,3 +242,37 @@ def test_damaged_keys_are_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyP
         grow(out, ROWS[3:])
     with pytest.raises(UserError, match=r"v1/keys.npy is damaged"):
         merge_indexes([out], tmp_path / "merged")
+
+
+LONG = (
+    "Copper has been worked for ten thousand years and is still one of the metals that people use "
+    "most, because it carries heat and electricity well, bends without breaking, and resists rust."
+)
+
+
+def test_adding_leaves_out_what_a_build_leaves_out(tmp_path: Path) -> None:
+    """Copies in other case, and near duplicates, once came in by the back door of ``add``."""
+    first = [ROWS[0] | {"text": LONG}, ROWS[1]]
+    more = [
+        {"id": "near", "text": LONG.replace("rust.", "rust well.")},
+        {"id": "capitals", "text": ROWS[1]["text"].upper()},
+        ROWS[3],
+    ]
+    out = index(tmp_path, "out", first)
+    grow(out, more)
+    assert set(Retriever.open(out).store.rows) == {"mercury", "venus", "violin"}
+    assert sorted(s.reason for s in read_skipped(out)) == [
+        "'capitals' has the same text as 'venus'",
+        "'near' is a near duplicate of 'mercury'",
+    ]
+    kept = index(tmp_path, "kept", first, keep_duplicates=True)
+    grow(kept, more)
+    assert "near" in Retriever.open(kept).store.rows
+
+
+def test_what_is_read_again_tells_anew_what_is_skipped(tmp_path: Path) -> None:
+    """A copy that was offered twice was listed twice; what was mended stayed on the list."""
+    out = index(tmp_path, "out", [ROWS[0], {"text": ""}])
+    for new in (ROWS[2], ROWS[3]):
+        grow(out, [ROWS[0] | {"id": "copy"}, new | {"id": f"{new['id']} again"}])
+    assert [s.reason for s in read_skipped(out)] == ["'copy' has the same text as 'mercury'"]

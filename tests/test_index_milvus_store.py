@@ -17,7 +17,7 @@ from index_fakes import FACTS, small_index, tiny_tokenizer, write_facts, write_j
 from test_index_dense import Exhaustive, clustered_keys
 
 from index.errors import UserError
-from index.grow import add_documents, remove_documents
+from index.grow import add_documents, merge_indexes, remove_documents
 from index.keys import HashingKeyEncoder
 from index.milvus_store import MilvusStore, check_uri
 from index.retriever import Retriever
@@ -62,7 +62,7 @@ def _python() -> Path:
 
 def test_a_server_finds_what_exact_search_finds(server: str) -> None:
     keys = clustered_keys(3000)
-    store, recall = MilvusStore.write(f"{server}/exact", "v1", keys)
+    store, recall = MilvusStore.write(f"{server}/exact", "v1", keys, "a test")
     queries = keys[::100].astype(np.float32)
     expected = Exhaustive(keys).search(queries, 10)
     found = MilvusStore(f"{server}/exact", "v1", store.probes).search(queries, 10)
@@ -97,6 +97,19 @@ def test_an_index_with_its_keys_in_a_server_answers_as_one_with_faiss(
     assert "venus" not in found["milvus"][2].doc_ids
     assert found["milvus"][3].doc_ids[0] == "iron"
     assert len(found["milvus"][0]) >= len(FACTS)
+
+
+def test_two_indexes_do_not_share_a_collection(server: str, tmp_path: Path) -> None:
+    """A second index under the name of the first dropped its keys, and so did merging it."""
+    one, other, uri = tmp_path / "one", tmp_path / "other", f"{server}/shared"
+    small_index(write_facts(tmp_path), one, store=uri)
+    more = write_jsonl(tmp_path / "more.jsonl", [{"id": "iron", "text": "Iron rusts in rain."}])
+    with pytest.raises(UserError, match=r"shared_v1 is there and belongs to .*one; give another"):
+        small_index(more, other, store=uri)
+    small_index(more, other)
+    merge_indexes([one, other], tmp_path / "merged", progress=False)
+    for out in (one, tmp_path / "merged"):
+        assert Retriever.open(out, HashingKeyEncoder()).search(QUESTION).titles[0] == "Venus"
 
 
 def test_a_collection_that_is_gone_is_told(server: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import errno
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,20 @@ import numpy as np
 import pytest
 from index_fakes import small_index, tiny_tokenizer, write_facts, write_jsonl
 
+from index.arrays import reserve
+from index.build import build_index
 from index.errors import UserError
-from index.folder import Work, locked
+from index.folder import WORK, Work, locked
 from index.keys import HashingKeyEncoder
 from index.manifest import Manifest
+from index.store import TokenStore
 
 SHARD = 4
+SETTINGS: dict[str, Any] = {
+    "tokenizer": tiny_tokenizer(),
+    "progress": False,
+    "chunk_size": 8,
+}
 
 
 class Stopping(HashingKeyEncoder):
@@ -181,3 +190,57 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     work = Work.found(tmp_path / "out")
     assert work is not None
     assert work.stage("words") is not None
+
+
+def test_sources_in_another_order_are_another_index(tmp_path: Path) -> None:
+    """Of two copies the first stays: a build in the other order once went on with the old one."""
+    first, second = (tmp_path / "a.txt", tmp_path / "b.txt")
+    for file in (first, second):
+        file.write_text("Iron rusts in the rain. " * 9)
+    with pytest.raises(RuntimeError, match="power cut"):
+        build_index([first, second], tmp_path / "out", embedder=Stopping(3), **SETTINGS)
+    build_index([second, first], tmp_path / "out", embedder=Stopping(), **SETTINGS)
+    assert TokenStore(tmp_path / "out" / "v1").document(0).id == "b.txt"
+
+
+def test_a_foreign_manifest_and_folders_beside_it_are_left_alone(tmp_path: Path) -> None:
+    """A folder with any ``manifest.json`` was taken for an index: it was overwritten, and folders
+    whose names begin with a v were deleted."""
+    source, out = write_facts(tmp_path), tmp_path / "website"
+    (out / "vendor").mkdir(parents=True)
+    (out / "manifest.json").write_text("{}")
+    with pytest.raises(UserError, match="no index but other files"):
+        small_index(source, out)
+    (out / "manifest.json").unlink()
+    (out / "vendor").rename(tmp_path / "vendor")
+    small_index(source, out)
+    (tmp_path / "vendor").rename(out / "vendor")
+    small_index(write_jsonl(source, [{"text": "A zeppelin is an airship."}]), out)
+    assert sorted(f.name for f in out.iterdir()) == ["manifest.json", "v2", "vendor"]
+
+
+def test_an_unfinished_build_without_its_files_does_not_touch_the_index(tmp_path: Path) -> None:
+    """It counted as published, and the version that the manifest names was deleted."""
+    source, out = write_facts(tmp_path), tmp_path / "out"
+    small_index(source, out)
+    write_jsonl(source, [{"id": "new", "text": "A zeppelin is an airship."}])
+    stopped(source, out, stop=2)
+    shutil.rmtree(out / WORK / "files")
+    with locked(out) as finished:
+        assert finished is None
+    assert Manifest.read(out).broken_files(out) == []
+    assert small_index(source, out).num_documents == 1
+
+
+def test_an_array_is_reserved_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages of a sparse file that found the disk full killed the process with SIGBUS."""
+    reserve(tmp_path / "a.npy", np.float16, (100_000, 4))
+    stat = (tmp_path / "a.npy").stat()
+    assert stat.st_blocks * 512 >= stat.st_size > 800_000
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(UserError, match="the disk is full"):
+        small_index(write_facts(tmp_path), tmp_path / "out")

@@ -166,3 +166,14 @@ def test_a_named_file_without_permission_is_the_users_mistake(
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(UserError, match=r"a.txt: cannot be read: Permission denied"):
         read_documents([tmp_path / "a.txt"])
+
+
+def test_a_pattern_finds_neither_hidden_files_nor_an_index(tmp_path: Path) -> None:
+    """``**/*.jsonl`` once read the files of an index, and of one that was being built."""
+    for name in ("a.jsonl", "mine/v1/documents.jsonl", "mine/.building/files/documents.jsonl"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f'{{"text": "the text of {name}"}}\n')
+    (tmp_path / "mine" / "manifest.json").write_text("{}")
+    documents, skipped = read(tmp_path / "**" / "*.jsonl")
+    assert (list(documents), skipped) == (["a.jsonl:1"], {})

@@ -6,10 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+from index_fakes import small_index, write_facts
 
 from index.errors import UserError
+from index.grow import remove_documents
+from index.retriever import Retriever
 from index.sources import Document
-from retro.train_head import Case, make_cases
+from retro.train_head import Case, make_cases, whole_lines
+from retro.train_setup import prepare, prepare_sequences, present_documents
 
 
 def document(number: int, title: str) -> Document:
@@ -51,3 +55,26 @@ def test_a_question_without_answers_is_asked_once_and_never_held(tmp_path: Path)
 def test_questions_of_other_passages_are_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no question's passage is in the index"):
         cases(tmp_path, ("Who?", "Another passage.", ["Ann"]))
+
+
+def test_a_line_torn_by_a_kill_is_cut_off(tmp_path: Path) -> None:
+    """What was collected next was appended to half a line, and no head could be fitted."""
+    rows = tmp_path / "signals.jsonl"
+    assert whole_lines(rows) == 0
+    rows.write_bytes(b'{"a": 1}\n{"a": 2}\n{"a"')
+    assert whole_lines(rows) == 2
+    assert rows.read_bytes() == b'{"a": 1}\n{"a": 2}\n'
+
+
+def test_removed_documents_are_not_learned(tmp_path: Path) -> None:
+    """Questions were made from them, and asked as if the database still held the answer."""
+    out = tmp_path / "index"
+    small_index(write_facts(tmp_path), out)
+    remove_documents(out, ["venus"])
+    present = {document.id for document in present_documents(Retriever.open(out))}
+    assert present == {"mercury", "copper", "violin", "camel"}
+    common = {"limit": None, "seed": 0}
+    with pytest.raises(UserError, match=r"holds removed documents.* retro index compact"):
+        prepare(out, [], tmp_path / "set.npz", searched=False, hold_out=0, **common)
+    with pytest.raises(UserError, match=r"holds removed documents.* retro index compact"):
+        prepare_sequences(out, tmp_path / "set.npz", num_chunks=2, num_neighbours=1, **common)
