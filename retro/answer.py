@@ -248,10 +248,10 @@ class Answerer:
         )
 
     def confidence(self, signals: Mapping[str, float]) -> float:
-        """The head's, less what a dispute takes away: an answer that another document denies with
-        equal support is not supported by the database, however well it was read."""
+        """The head's, shared with the rival where there is a dispute: of two answers that exclude
+        each other, ours is right with own / (own + rival) of the probability."""
         undisputed = self.head.score(signals) if self.head else signals["span_probability"]
-        return undisputed * (1.0 - signals["dispute"])
+        return undisputed / (1.0 + signals["dispute"])
 
     def signals(self, question: str, found: Neighbours, draft: Draft) -> dict[str, float]:
         """Everything that is known about one draft, by name."""

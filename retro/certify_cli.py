@@ -63,7 +63,8 @@ def certify(
             part, answerer.answer_batch([row["question"] for row in part], k=k), strict=True
         ):
             # What has no words is never given, so it is never wrong either.
-            confidences.append(answer.confidence if answer.candidate else -1.0)
+            never = not answer.candidate or answer.reason == "conflicting"
+            confidences.append(-1.0 if never else answer.confidence)
             right.append(f1(answer.candidate, _answers(row, questions)) >= RIGHT_F1)
             for name, value in drift.watched(answer.signals, answer.confidence).items():
                 seen[name].append(value)

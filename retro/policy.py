@@ -1,8 +1,9 @@
 """When to stay silent, and why; knows a confidence and some signals, not how they came about.
 
 Selective prediction: answer if and only if ``confidence >= threshold`` (El-Yaniv & Wiener 2010;
-Geifman & El-Yaniv 2017). The threshold alone decides whether to abstain; the signals only name the
-reason, so that coverage and risk follow from one number.
+Geifman & El-Yaniv 2017), so that coverage and risk follow from one number; the signals name the
+reason. One thing is declined at any threshold: an answer that another document denies with about
+equal support.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ class AbstentionPolicy:
     """The threshold in force, and where one reason ends and the next begins.
 
     ``out_of_scope``: no neighbour, or even the best one (nearness and overlap, ``match_best``) is
-    below ``scope_match``. ``conflicting``: at least ``min_conflicting`` neighbours give another
-    answer. ``unverified``: the answer does not stand in its neighbour. Otherwise ``insufficient``:
-    near, but not answering. A signal that is not given never speaks.
+    below ``scope_match``. ``conflicting``: at least ``min_conflicting`` documents give another
+    answer with about equal support; then nothing is answered, however sure the reader is.
+    ``unverified``: the answer does not stand in its neighbour. Otherwise ``insufficient``: near,
+    but not answering. A signal that is not given never speaks.
 
     The default ``scope_match``: of the demo's questions, all foreign ones and 2 of 30 near misses
     are below it; of SQuAD's, 22 % without their article, 9 % without their passage, 0.7 % with it.
@@ -46,15 +48,18 @@ class AbstentionPolicy:
 
     def decide(self, confidence: float, signals: Mapping[str, float]) -> Decision:
         """``confidence`` in 0..1, higher is surer; a NaN abstains. Signals by name: signals.py."""
-        if confidence >= self.threshold:
+        if confidence >= self.threshold and not self._disputed(signals):
             return Decision(False, None)
         return Decision(True, self._reason(signals))
+
+    def _disputed(self, signals: Mapping[str, float]) -> bool:
+        return signals.get("num_conflicting", 0.0) >= self.min_conflicting
 
     def _reason(self, signals: Mapping[str, float]) -> Reason:
         nearest = signals.get("match_best", self.scope_match)
         if nearest < self.scope_match or signals.get("num_neighbours") == 0:
             return "out_of_scope"
-        if signals.get("num_conflicting", 0.0) >= self.min_conflicting:
+        if self._disputed(signals):
             return "conflicting"
         if signals.get("grounded", 1.0) < 0.5:
             return "unverified"

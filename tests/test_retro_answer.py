@@ -118,14 +118,15 @@ def test_evidence_that_holds_the_answer_stands_first(answerer: Answerer) -> None
         assert sum(e.score for e in answer.evidence) <= 1 + 1e-3
 
 
-def test_the_threshold_alone_decides(answerer: Answerer) -> None:
+def test_the_threshold_decides_unless_documents_disagree(answerer: Answerer) -> None:
     made = Answerer(answerer.retriever, answerer.drafter, answerer.head, AbstentionPolicy(0.5))
     confidences = [a.confidence for a in made.answer_batch(ASKED)]
     assert max(confidences) > min(confidences)
     for threshold in (min(confidences), max(confidences), 1.1):
         made.policy = replace(made.policy, threshold=threshold)
         for answer in made.answer_batch(ASKED):
-            assert answer.abstained == (answer.confidence < threshold)
+            disputed = answer.signals["dispute"] > 0
+            assert answer.abstained == (disputed or answer.confidence < threshold)
             assert (answer.answer is None) == answer.abstained == (answer.reason is not None)
             assert answer.answer in (None, answer.candidate)
 
@@ -210,10 +211,12 @@ def contradicted(answerer: Answerer, strength: float) -> Answer:
 
 
 def test_documents_that_disagree_are_declined_with_both_sides(answerer: Answerer) -> None:
-    """Whatever the head says: of an answer that is denied with equal support nothing is left."""
-    made = Answerer(answerer.retriever, answerer.drafter, answerer.head, AbstentionPolicy(0.01))
+    """At any threshold: of two answers that exclude each other, neither is given."""
+    made = Answerer(answerer.retriever, answerer.drafter, answerer.head, AbstentionPolicy(0.0))
     answer = contradicted(made, 1.0)
-    assert (answer.reason, answer.confidence, answer.candidate) == ("conflicting", 0.0, "1974")
+    assert (answer.reason, answer.answer, answer.candidate) == ("conflicting", None, "1974")
+    assert made.head is not None
+    assert answer.confidence == pytest.approx(made.head.score(answer.signals) / 2)
     assert [(side.answer, side.doc_id) for side in answer.sides] == [("1974", "a"), ("1999", "b")]
     assert (answer.sides[1].start, answer.sides[1].end) == (126, 130)
     assert [side["answer"] for side in answer.to_dict()["sides"]] == ["1974", "1999"]
@@ -221,12 +224,12 @@ def test_documents_that_disagree_are_declined_with_both_sides(answerer: Answerer
     assert answer.disagreement().startswith("Two sources disagree: ")
 
 
-def test_a_weaker_rival_takes_its_share_and_is_not_told_of(answerer: Answerer) -> None:
+def test_a_weaker_rival_changes_nothing_and_is_not_told_of(answerer: Answerer) -> None:
     made = Answerer(answerer.retriever, answerer.drafter, answerer.head, AbstentionPolicy(0.0))
     answer = contradicted(made, 0.5)
-    assert answer.signals["dispute"] == pytest.approx(0.5)
+    assert answer.signals["dispute"] == 0.0
     assert made.head is not None
-    assert answer.confidence == pytest.approx(0.5 * made.head.score(answer.signals))
+    assert answer.confidence == made.head.score(answer.signals)
     assert answer.reason is None
     assert "sides" not in answer.to_dict()
     assert answer.disagreement() == ""

@@ -125,3 +125,8 @@ def test_threshold_agrees_with_trying_all(rows: list[tuple[float, bool]]) -> Non
 
     chosen = choose_threshold(*zip(*rows, strict=True))
     assert gain(chosen) == pytest.approx(max(gain(c) for c, _ in rows))
+
+
+def test_a_dispute_is_declined_however_sure_the_reader_is() -> None:
+    assert AbstentionPolicy(0.0).decide(1.0, {"num_conflicting": 1.0}) == (True, "conflicting")
+    assert AbstentionPolicy(0.0).decide(1.0, {"num_conflicting": 0.0}) == (False, None)
