@@ -64,7 +64,7 @@ def main() -> None:
     chosen = range(1, events + 1)
     if points:  # evenly spread, and all of the last ones, where the new version gets its name
         last = chosen[-points // 3 :]
-        chosen = sorted({*last, *random.Random(0).sample(chosen, points - len(last))})
+        chosen = sorted({*last, *random.Random(0).sample(chosen[: -len(last)], points - len(last))})
     for point in chosen:
         print(json.dumps(outcome(folder / "out", point, attempt, start, wanted)), flush=True)
 

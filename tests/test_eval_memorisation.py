@@ -15,6 +15,7 @@ from index_fakes import small_index, write_facts
 
 from eval import memorisation
 from eval.memorisation import Database
+from index.chunks import TokenizedText
 from index.errors import UserError
 from index.grow import remove_documents
 from index.keys import HashingKeyEncoder
@@ -27,19 +28,17 @@ Texts = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=9), min_size=1
 
 
 class Store:
-    """Documents of one chunk each."""
+    """Documents that are all present."""
 
     def __init__(self, documents: list[list[int]]) -> None:
         self.documents = documents
 
-    def __len__(self) -> int:
-        return len(self.documents)
+    def present(self) -> range:
+        return range(len(self.documents))
 
-    def tokens(self, chunk: int) -> np.ndarray:
-        return np.array(self.documents[chunk], np.uint16)
-
-    def document_row(self, chunk: int) -> int:
-        return chunk
+    def tokenized(self, row: int) -> TokenizedText:
+        ids = np.array(self.documents[row], np.int64)
+        return TokenizedText(ids, np.zeros((len(ids), 2), np.int64))
 
 
 @settings(deadline=None)
