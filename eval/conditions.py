@@ -100,20 +100,17 @@ def pair_with_itself(
     ``questions`` must have their passage in the index (``gold.passage``). A batch comes out under
     all conditions before the next one starts, so a run that is cut short still has pairs.
     """
-    for start in range(0, len(questions), batch_size):
-        batch = questions[start : start + batch_size]
+    for batch in batches(questions, batch_size):
         answerable = [question for question in batch if question.answerable]
         unanswerable = [question for question in batch if not question.answerable]
-        asked = [
+        states = [
             (PRESENT, answerable, [frozenset[str]() for _ in answerable]),
             (ARTICLE_REMOVED, answerable, [gold.article(q) for q in answerable]),
             (PASSAGE_REMOVED, answerable, [gold.passage(q) for q in answerable]),
             (UNANSWERABLE, unanswerable, [frozenset[str]() for _ in unanswerable]),
         ]
-        for condition, some, exclude in asked:
-            texts, ids = [q.question for q in some], [q.id for q in some]
-            answers = answerer.answer_batch(texts, ids=ids, k=k, exclude=exclude) if some else []
-            yield from predictions(some, answers, condition, gold)
+        for condition, some, exclude in states:
+            yield from asked(answerer, some, condition, gold, k=k, exclude=exclude)
 
 
 def num_predictions(questions: Sequence[Question]) -> int:
@@ -121,13 +118,23 @@ def num_predictions(questions: Sequence[Question]) -> int:
     return sum(3 if question.answerable else 1 for question in questions)
 
 
-def predictions(
+def batches(questions: Sequence[Question], size: int) -> Iterator[Sequence[Question]]:
+    """The questions in order, ``size`` at a time."""
+    return (questions[start : start + size] for start in range(0, len(questions), size))
+
+
+def asked(
+    answerer: Answering,
     questions: Sequence[Question],
-    answers: Sequence[Answer],
     condition: str,
     gold: GoldDocuments,
+    **how: Any,
 ) -> list[Prediction]:
-    """Questions and their answers, row by row."""
+    """Asks some questions together under one condition; ``how`` goes to ``answer_batch``."""
+    if not questions:
+        return []
+    texts, ids = [q.question for q in questions], [q.id for q in questions]
+    answers = answerer.answer_batch(texts, ids=ids, **how)
     return [
         Prediction(question, condition, answer, gold.group(question))
         for question, answer in zip(questions, answers, strict=True)

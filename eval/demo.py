@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from eval.conditions import Answering, Prediction, predictions
+from eval.conditions import Answering, Prediction, asked, batches
 from eval.metrics import auroc
 from eval.questions import KINDS, GoldDocuments, Question
 from eval.report import Report, Table, watched, write_rows
-from eval.scoring import RIGHT_F1, contains_answer, f1
+from eval.scoring import RIGHT_F1, contains_answer, f1, share
 from index.errors import UserError
 
 Figures = dict[str, Any]
@@ -42,10 +42,8 @@ def run(
     gold = GoldDocuments(answerer.retriever.store)
 
     def ask() -> Iterator[Prediction]:
-        for start in range(0, len(questions), batch_size):
-            some = questions[start : start + batch_size]
-            texts, ids = [q.question for q in some], [q.id for q in some]
-            yield from predictions(some, answerer.answer_batch(texts, ids=ids, k=k), "demo", gold)
+        for some in batches(questions, batch_size):
+            yield from asked(answerer, some, "demo", gold, k=k)
 
     rows = write_rows(out / "predictions.jsonl", watched(ask(), len(questions), "demo"))
     figures = demo_figures(rows)
@@ -77,7 +75,7 @@ def demo_figures(rows: Sequence[Prediction]) -> Figures:
             for kind in KINDS
             if asked[kind]
         },
-        "candidate_right": _share(matches(r.answer.candidate, r.question.answers) for r in known),
+        "candidate_right": share(matches(r.answer.candidate, r.question.answers) for r in known),
         "auroc_answerable": auroc(confidence, held),
         "failures": [_failure(row) for row in rows if not right(row)],
     }
@@ -125,8 +123,3 @@ def _failure(row: Prediction) -> Figures:
         "said": declined if row.answer.abstained else row.answer.answer,
         "confidence": row.answer.confidence,
     }
-
-
-def _share(outcomes: Iterator[bool]) -> float:
-    known = list(outcomes)
-    return sum(known) / len(known) if known else float("nan")

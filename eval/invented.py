@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eval.conditions import UNANSWERABLE, Answering, Prediction, predictions
+from eval.conditions import UNANSWERABLE, Answering, Prediction, asked, batches
 from eval.demo import matches
 from eval.metrics import auroc
 from eval.questions import GoldDocuments, Question
 from eval.report import Cell, Report, Table, watched, write_rows
+from eval.scoring import share
 from index.errors import UserError
 from retro.overlap import words_of
 
@@ -81,11 +82,8 @@ def run(
 
     def ask() -> Iterator[Prediction]:
         for kind, all_of_it in kinds.items():
-            for start in range(0, len(all_of_it), batch_size):
-                some = all_of_it[start : start + batch_size]
-                texts, ids = [q.question for q in some], [q.id for q in some]
-                answers = answerer.answer_batch(texts, ids=ids, k=k)
-                yield from predictions(some, answers, kind, gold)
+            for some in batches(all_of_it, batch_size):
+                yield from asked(answerer, some, kind, gold, k=k)
 
     total = sum(map(len, kinds.values()))
     rows = write_rows(out / "predictions.jsonl", watched(ask(), total, "invented"))
@@ -175,7 +173,7 @@ def invented_figures(rows: Sequence[Prediction]) -> Figures:
     readable = [r for r in by_kind[REAL] if matches(r.answer.candidate, r.question.answers)]
     return {
         "kinds": {kind: _kind(some) for kind, some in by_kind.items() if some},
-        "over_refusal": _share([r.answer.abstained for r in readable]),
+        "over_refusal": share([r.answer.abstained for r in readable]),
         "num_readable": len(readable),
         "auroc_real": auroc(
             [r.answer.confidence for r in paired], [r.condition == REAL for r in paired]
@@ -228,7 +226,3 @@ def _kind(rows: Sequence[Prediction]) -> Figures:
 
 def _listed(reasons: dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(reasons.items()))
-
-
-def _share(outcomes: Sequence[bool]) -> float:
-    return sum(outcomes) / len(outcomes) if outcomes else float("nan")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from index.errors import UserError
+from retro.text import accepted_answers
 
 if TYPE_CHECKING:
     from index.store import TokenStore
@@ -180,8 +181,8 @@ def _text(row: dict[str, Any], name: str, place: str) -> str | None:
 def _answers(row: dict[str, Any], place: str) -> tuple[str, ...]:
     if "answers" not in row and "answer" not in row:
         raise UserError(f"{place}: no 'answers'; give a list of strings ([] if unanswerable)")
-    value = row.get("answers", row.get("answer"))
-    answers = [value] if isinstance(value, str) else value or []
-    if not isinstance(answers, list) or not all(isinstance(a, str) for a in answers):
-        raise UserError(f"{place}: 'answers' must be a list of strings ([] if unanswerable)")
+    try:
+        answers = accepted_answers(row.get("answers", row.get("answer")))
+    except ValueError as error:
+        raise UserError(f"{place}: {error}") from None
     return tuple(a for a in answers if a.strip())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eval.conditions import Answering, Prediction, predictions
+from eval.conditions import Answering, Prediction, asked, batches
 from eval.metrics import Interval, bootstrap
 from eval.questions import GoldDocuments, Question, with_passage
 from eval.report import Report, Table, watched, write_rows
@@ -179,11 +179,8 @@ def _ask(
     neighbours: Callable[[Sequence[Question]], list[Neighbours]],
     batch_size: int,
 ) -> Iterator[Prediction]:
-    for start in range(0, len(questions), batch_size):
-        some = questions[start : start + batch_size]
-        texts, ids = [q.question for q in some], [q.id for q in some]
-        answers = answerer.answer_batch(texts, ids=ids, neighbours=neighbours(some))
-        yield from predictions(some, answers, condition, gold)
+    for some in batches(questions, batch_size):
+        yield from asked(answerer, some, condition, gold, neighbours=neighbours(some))
 
 
 def _mean_interval(rows: Sequence[Prediction], values: Sequence[float], seed: int) -> Interval:

@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from eval.conditions import ARTICLE_REMOVED, PRESENT, Answering, Prediction, predictions
+from eval.conditions import ARTICLE_REMOVED, PRESENT, Answering, Prediction, asked
 from eval.planted import other_answer, plant
 from eval.questions import GoldDocuments, Question
 from eval.report import Report, Table, watched, write_rows
+from eval.scoring import share
 from index.errors import UserError
 from retro.types import REASONS
 
@@ -94,11 +95,7 @@ class Cases:
             yield from self._asked(FAR, self.far[start : start + batch_size])
 
     def _asked(self, state: str, some: Sequence[Question], **how: Any) -> list[Prediction]:
-        if not some:
-            return []
-        texts, ids = [q.question for q in some], [q.id for q in some]
-        answers = self.answerer.answer_batch(texts, ids=ids, k=self.k, **how)
-        return predictions(some, answers, state, self.gold)
+        return asked(self.answerer, some, state, self.gold, k=self.k, **how)
 
     def _contradicted(self, some: Sequence[Question]) -> list[Prediction]:
         """Those whose answer the search finds and that another answer can be made for."""
@@ -138,9 +135,9 @@ def reason_figures(rows: Sequence[Prediction]) -> Figures:
             state: sum(counts[end] for end in WANTED[state]) / sum(counts.values())
             for state, counts in matrix.items()
         },
-        "dispute_false_alarms": _share([_disputed(row) for row in present]),
-        "dispute_found": _share([_disputed(row) for row in disputed]),
-        "dispute_found_where_read": _share(
+        "dispute_false_alarms": share([_disputed(row) for row in present]),
+        "dispute_found": share([_disputed(row) for row in disputed]),
+        "dispute_found_where_read": share(
             [_disputed(row) for row in disputed if row.right["f1"]],
         ),
         "failures": [_failure(row) for row in rows if _end(row) not in WANTED[row.condition]],
@@ -193,7 +190,3 @@ def _failure(row: Prediction) -> Figures:
         "candidate": row.answer.candidate,
         "confidence": row.answer.confidence,
     }
-
-
-def _share(outcomes: Sequence[bool]) -> float:
-    return sum(outcomes) / len(outcomes) if outcomes else float("nan")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from index.errors import UserError
+from index.progress import bar
 
 if TYPE_CHECKING:
     from eval.conditions import Prediction
@@ -67,10 +68,7 @@ class Report:
 
 def watched(items: Iterable[T], total: int, label: str) -> Iterator[T]:
     """The items, with a progress line on stderr; a rare one where nobody sits before it."""
-    from tqdm import tqdm
-
-    pause = 0.5 if sys.stderr.isatty() else 60.0
-    yield from tqdm(items, total=total, desc=label, unit="answer", mininterval=pause)
+    yield from bar(items, label, "answer", True, total)
 
 
 def origin(data: Path, manifest: Manifest | None, **more: Any) -> dict[str, Any]:

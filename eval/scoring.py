@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from retro import text
 
@@ -35,3 +35,9 @@ def contains_answer(passage: str, answers: Sequence[str]) -> bool:
     return any(
         f" {words} " in padded for answer in answers if (words := text.normalise_answer(answer))
     )
+
+
+def share(outcomes: Iterable[bool]) -> float:
+    """How many of the outcomes are true, 0..1; NaN where there is none."""
+    known = list(outcomes)
+    return sum(known) / len(known) if known else float("nan")
