@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from index.arrays import Array, ArrayWriter, mapped, reserve
 from index.chunks import TokenizedText
 from index.dense import own_distances
+from index.disk import flush
 from index.errors import UserError
 from index.faiss_store import FILE, FaissStore, faiss_type
 from index.folder import Request, Work
 from index.keys import KeyEncoder
 from index.lexical import write_lexical
-from index.manifest import FORMAT, NAME, Manifest, flush
+from index.manifest import FORMAT, NAME, Manifest
 from index.milvus_store import MilvusStore
 from index.progress import bar
 from index.recipe import Recipe

@@ -23,16 +23,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from index.disk import flush, write_atomically
 from index.errors import UserError
-from index.manifest import (
-    NAME,
-    FileRecord,
-    Manifest,
-    flush,
-    is_index,
-    versions,
-    write_atomically,
-)
+from index.manifest import NAME, FileRecord, Manifest, is_index, versions
 
 WORK = ".building"
 PLAN = "plan.json"

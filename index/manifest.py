@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
+from index.disk import write_atomically
 from index.errors import UserError
 from index.weights import file_sha256
 
@@ -183,28 +183,6 @@ def is_index(folder: Path) -> bool:
 def damaged(folder: Path, what: str) -> str:
     """The words for a damage that was met while reading."""
     return f"{folder}: {what}; see which files are with: retro index verify {folder}"
-
-
-def write_atomically(file: Path, text: str) -> None:
-    """Writes a file so that a kill leaves the old one or the new one, whole."""
-    scratch = file.with_name(f".{file.name}.new")
-    with scratch.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    scratch.replace(file)
-    flush(file.parent)
-
-
-def flush(path: Path) -> None:
-    """Has the system write a file, or the names in a folder, to the disk."""
-    if path.is_dir() and os.name == "nt":  # Windows cannot, and need not
-        return
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _digest(data: dict[str, Any]) -> str:

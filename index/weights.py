@@ -14,11 +14,13 @@ import os
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from index.disk import write_atomically
 from index.errors import UserError
 
 
@@ -107,16 +109,19 @@ def tensors_sha256(folder: Path) -> str:
     """SHA-256 of all tensors in a folder's safetensors files, whatever their names and the order
     in which they were written: two conversions of the same weights are the same weights.
 
-    Remembered by the files' sizes and times.
+    Remembered, where the cache can be written, by the files' sizes and times.
     """
     files = sorted(folder.glob("*.safetensors"))
     stamp = " ".join(f"{f} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files)
     mark = cache_folder() / "tensors" / hashlib.sha256(stamp.encode()).hexdigest()[:16]
-    if not mark.exists():
-        digests = sorted(digest for file in files for digest in _tensor_digests(file))
+    if mark.exists():
+        return mark.read_text()
+    digests = sorted(digest for file in files for digest in _tensor_digests(file))
+    found = hashlib.sha256(b"".join(digests)).hexdigest()
+    with suppress(OSError):
         mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.write_text(hashlib.sha256(b"".join(digests)).hexdigest())
-    return mark.read_text()
+        write_atomically(mark, found)
+    return found
 
 
 def _tensor_digests(file: Path) -> list[bytes]:

@@ -9,16 +9,15 @@ numbers and two fingerprints; knows no model and no text.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from index.errors import UserError
+from retro.records import read_record, write_record
 
 FILE = "certificate.json"
 """Its name in the index folder that it is about."""
@@ -70,22 +69,12 @@ class Certificate:
 
     def save(self, folder: Path) -> None:
         """Writes it into an index folder, whole or not at all."""
-        part = folder / f"{FILE}.part"
-        part.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
-        part.replace(folder / FILE)
+        write_record(self, folder / FILE)
 
     @classmethod
     def load(cls, folder: Path) -> Certificate | None:
         """That of an index folder, None if it has none. Raises UserError when it is damaged."""
-        file = folder / FILE
-        try:
-            return cls(**json.loads(file.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, TypeError) as error:
-            raise UserError(
-                f"{file}: not a certificate ({error}); make it again with: retro certify"
-            ) from error
+        return read_record(cls, folder / FILE, "not a certificate", "retro certify")
 
     def holds_for(self, index: str, model: str, samples: int) -> bool:
         """Whether it is about this database and this model with so many samples."""

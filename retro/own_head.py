@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from index.errors import UserError
 from retro.own_questions import OwnQuestion, make_questions
+from retro.records import read_record, write_record
 
 FOLDER = "confidence"
 """Its place in the index folder."""
@@ -41,14 +42,7 @@ class OwnHead:
     def load(cls, index: Path) -> OwnHead | None:
         """That of an index folder, None if it has none. Raises UserError when it is damaged."""
         file = index / FOLDER / ABOUT
-        try:
-            return cls(**json.loads(file.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, TypeError) as error:
-            raise UserError(
-                f"{file}: not readable ({error}); make it again with: retro train head --index"
-            ) from error
+        return read_record(cls, file, "not readable", "retro train head --index")
 
     def fits(self, index: str, model: str) -> bool:
         """Whether it is about this database and these weights."""
@@ -92,7 +86,7 @@ def refit(index: Path, checkpoint: Path, *, limit: int, seed: int) -> None:
     _write(folder / QUESTIONS, made)
     collect(index, [folder / QUESTIONS], checkpoint, rows, limit=len(made), hold_out=0, seed=seed)
     fit([rows], folder, seed)
-    (folder / ABOUT).write_text(json.dumps(asdict(about), indent=1) + "\n", encoding="utf-8")
+    write_record(about, folder / ABOUT)
 
 
 def _write(file: Path, questions: Sequence[OwnQuestion]) -> None:

@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from index.errors import UserError
+from retro.records import write_record
 from retro.types import Reason
 
 
@@ -67,9 +68,7 @@ class AbstentionPolicy:
 
     def save(self, path: Path) -> None:
         """Writes JSON, whole or not at all."""
-        part = path.with_name(path.name + ".part")
-        part.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
-        part.replace(path)
+        write_record(self, path)
 
     @classmethod
     def load(cls, path: Path) -> AbstentionPolicy:

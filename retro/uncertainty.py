@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from index.disk import write_atomically
 from index.errors import UserError
 from retro.calibration import (
     CALIBRATIONS,
@@ -110,10 +111,8 @@ class ConfidenceHead:
 
     def save(self, path: Path) -> None:
         """Writes JSON, whole or not at all."""
-        part = path.with_name(path.name + ".part")
         text = json.dumps({"version": VERSION, **asdict(self)}, indent=1, allow_nan=False)
-        part.write_text(text + "\n", encoding="utf-8")
-        part.replace(path)
+        write_atomically(path, text + "\n")
 
     @classmethod
     def load(cls, path: Path) -> ConfidenceHead:

@@ -227,3 +227,17 @@ def test_the_same_tensors_are_the_same_weights_however_they_are_written(
         assert weights.tensors_sha256(tmp_path / kind) == hashes[kind]  # remembered
     assert hashes["one"] == hashes["renamed"] == hashes["split"]
     assert len({hashes["one"], hashes["reshaped"], hashes["changed"]}) == 3
+
+
+def test_weights_are_hashed_where_the_cache_cannot_be_written(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading a checkpoint ended with a traceback there: it only wanted to remember the hash."""
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.ones(2)}, tmp_path / "model.safetensors")
+    known = weights.tensors_sha256(tmp_path)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RETRO_CACHE", str(tmp_path / "file"))
+    assert weights.tensors_sha256(tmp_path) == known
