@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -62,10 +62,11 @@ def certify(
         for row, answer in zip(
             part, answerer.answer_batch([row["question"] for row in part], k=k), strict=True
         ):
-            # What has no words is never given, so it is never wrong either.
+            # What has no words, or is denied elsewhere, is never given, so never wrong either.
             never = not answer.candidate or answer.reason == "conflicting"
             confidences.append(-1.0 if never else answer.confidence)
-            right.append(f1(answer.candidate, _answers(row, questions)) >= RIGHT_F1)
+            answers = [a for a in row.get("answers") or () if a.strip()]
+            right.append(f1(answer.candidate, answers) >= RIGHT_F1)
             for name, value in drift.watched(answer.signals, answer.confidence).items():
                 seen[name].append(value)
         typer.echo(f"\r{start + len(part):,}/{len(rows):,} questions", nl=False, err=True)
@@ -97,15 +98,3 @@ def certify(
         f"Answered {made.num_answered:,} of {made.num_questions:,}, {made.num_wrong:,} wrong. "
         f"Written to {index / certificate.FILE}."
     )
-
-
-def _answers(row: dict[str, Any], file: Path) -> list[str]:
-    """The accepted answers of one row; a string is one answer, and none is an empty list."""
-    given = row.get("answers")
-    answers = [given] if isinstance(given, str) else given or []
-    if not isinstance(answers, list) or not all(isinstance(a, str) for a in answers):
-        raise UserError(
-            f"{file}: the answers to {row['question']!r} must be a list of strings "
-            "([]: not in the database)"
-        )
-    return [answer for answer in answers if answer.strip()]

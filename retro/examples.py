@@ -20,6 +20,7 @@ import numpy as np
 from index.chunks import CHUNK_SIZE, tokenize
 from index.errors import UserError
 from index.sources import Document
+from retro.text import accepted_answers
 from retro.windows import Ints, Window, Windower
 
 Span = tuple[int, int]
@@ -102,10 +103,11 @@ class Example:
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows of a .jsonl file, plain or .gz or .xz.
+    """Rows of a .jsonl file, plain or .gz or .xz; ``answers``, where a row has them, as a list.
 
     Raises:
-        UserError: the file is missing, or a line is not a JSON object with a ``question``.
+        UserError: the file is missing, a line is not a JSON object with a ``question``, or its
+            ``answers`` are no strings.
     """
     openers: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
     if not path.is_file():
@@ -119,7 +121,16 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
                 raise UserError(
                     f"{path}:{number}: not a JSON object with a question; mend or remove the line"
                 ) from error
+            if "answers" in row:
+                row["answers"] = _answers(row["answers"], f"{path}:{number}")
             yield row
+
+
+def _answers(given: Any, place: str) -> list[str]:
+    try:
+        return accepted_answers(given)
+    except ValueError as error:
+        raise UserError(f"{place}: {error}; mend or remove the line") from error
 
 
 def read_examples(

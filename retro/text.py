@@ -6,6 +6,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 RIGHT_F1 = 0.5
 """F1 from which an answer counts as right where exact match is too strict ("the 1990s")."""
@@ -17,6 +18,18 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 def normalise_answer(text: str) -> str:
     """Lower case, no punctuation, no articles, single blanks (SQuAD's official normalisation)."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def accepted_answers(given: Any) -> list[str]:
+    """The ``answers`` of a question's row: a string is one answer, nothing is none at all.
+
+    Raises:
+        ValueError: they are anything but strings.
+    """
+    answers = [given] if isinstance(given, str) else given or []
+    if not isinstance(answers, list) or not all(isinstance(a, str) for a in answers):
+        raise ValueError("'answers' must be a list of strings ([]: the documents do not tell)")
+    return answers
 
 
 def exact_match(answer: str, references: Sequence[str]) -> bool:

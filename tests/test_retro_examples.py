@@ -161,6 +161,21 @@ def test_a_broken_line_is_named(tmp_path: Path, line: str) -> None:
         list(read_jsonl(file))
 
 
+def test_a_string_of_answers_is_one_answer(tmp_path: Path) -> None:
+    """Cases for the confidence head took it for a list of letters; only `certify` did not."""
+    file = tmp_path / "asked.jsonl"
+    file.write_text('{"question": "Who?", "answers": "Bach"}\n{"question": "Who?"}\n')
+    assert [row.get("answers") for row in read_jsonl(file)] == [["Bach"], None]
+
+
+@pytest.mark.parametrize("answers", ["[1]", '{"text": "Bach"}', "7"])
+def test_answers_that_are_no_strings_are_named(tmp_path: Path, answers: str) -> None:
+    file = tmp_path / "asked.jsonl"
+    file.write_text(f'{{"question": "Who?", "answers": {answers}}}\n')
+    with pytest.raises(UserError, match=r"asked\.jsonl:1: 'answers' must be a list of strings"):
+        list(read_jsonl(file))
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.jsonl: no such file"):
         list(read_jsonl(tmp_path / "none.jsonl"))
