@@ -29,32 +29,36 @@ Redact = Annotated[
 ]
 
 
-def add(
-    folder: Folder,
-    sources: Sources,
-    trust: Trust = "",
-    language: Language = "",
-    min_quality: MinQuality = False,
-    block_words: BlockWords = None,
-    redact: Redact = False,
-) -> None:
-    """Add documents; those that are there keep their keys."""
-    filters = filters_of(trust, language, min_quality, block_words, redact)
-    _grow(folder, sources, filters, update=False)
+def _growing(name: str, told: str) -> Callable[..., None]:
+    """The commands ``add`` and ``update``, which differ in what they do with ids that are there."""
+
+    def grow(
+        folder: Folder,
+        sources: Sources,
+        trust: Trust = "",
+        language: Language = "",
+        min_quality: MinQuality = False,
+        block_words: BlockWords = None,
+        redact: Redact = False,
+    ) -> None:
+        from index.grow import add_documents
+        from index.manifest import Manifest
+
+        filters = filters_of(trust, language, min_quality, block_words, redact)
+        before = Manifest.read(folder).version
+        manifest = add_documents(folder, sources, update=name == "update", filters=filters)
+        unchanged = " (nothing has changed)" if manifest.version == before else ""
+        typer.echo(describe(folder, manifest) + unchanged)
+
+    grow.__name__, grow.__doc__ = name, told
+    return grow
 
 
-def update(
-    folder: Folder,
-    sources: Sources,
-    trust: Trust = "",
-    language: Language = "",
-    min_quality: MinQuality = False,
-    block_words: BlockWords = None,
-    redact: Redact = False,
-) -> None:
-    """Add documents, and replace those whose id is there already but whose text has changed."""
-    filters = filters_of(trust, language, min_quality, block_words, redact)
-    _grow(folder, sources, filters, update=True)
+add = _growing("add", "Add documents; those that are there keep their keys.")
+update = _growing(
+    "update",
+    "Add documents, and replace those whose id is there already but whose text has changed.",
+)
 
 
 def remove(
@@ -117,13 +121,3 @@ def filters_of(
 
     words = read_words(block_words) if block_words else frozenset()
     return Filters(" ".join(trust.split()), language, min_quality, words, redact)
-
-
-def _grow(folder: Path, sources: list[Path], filters: Any, update: bool) -> None:
-    from index.grow import add_documents
-    from index.manifest import Manifest
-
-    before = Manifest.read(folder).version
-    manifest = add_documents(folder, sources, update=update, filters=filters)
-    unchanged = " (nothing has changed)" if manifest.version == before else ""
-    typer.echo(describe(folder, manifest) + unchanged)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from index.folder import Request
 from index.manifest import FORMAT, Manifest
 from index.recipe import Recipe
-from index.sources import expand
+from index.sources import expand, walk
 
 LIBRARIES = (
     "retro-abstain faiss-cpu faiss-gpu numpy pystemmer tokenizers torch "
@@ -79,12 +78,6 @@ def _listing(source: Path, out: Path) -> str:
 
 
 def _files(source: Path, out: Path) -> Iterator[Path]:
-    """As ``index.sources`` walks; without ``out``, which changes while it is written."""
-    if source.is_file():
-        yield source
-    for folder, folders, files in os.walk(source):
-        folders[:] = sorted(
-            f for f in folders if not f.startswith(".") and Path(folder, f).resolve() != out
-        )
-        found = (Path(folder, f) for f in sorted(files) if not f.startswith("."))
-        yield from (file for file in found if file.is_file())
+    """What will be read of a source; without ``out``, which changes while it is written."""
+    found = walk(source, out) if source.is_dir() else [source]
+    return (file for file in found if isinstance(file, Path) and file.is_file())

@@ -77,15 +77,16 @@ def _check(source: Path) -> None:
 
 
 def _read_source(source: Path, root: Path) -> Iterator[Item]:
-    for found in _walk(source) if source.is_dir() else [source]:
+    for found in walk(source) if source.is_dir() else [source]:
         if isinstance(found, Skipped):
             yield found
         else:
             yield from _open(found, found.relative_to(root).as_posix())
 
 
-def _walk(root: Path) -> Iterator[Path | Skipped]:
-    """Files under a folder by name; hidden ones are left out, and so are indexes."""
+def walk(root: Path, without: Path | None = None) -> Iterator[Path | Skipped]:
+    """Files under a folder by name; hidden ones are left out, and so are indexes and the folder
+    ``without`` (a resolved path)."""
     failed: list[OSError] = []
     for folder, folders, files in os.walk(root, onerror=failed.append):
         if is_index(Path(folder)):
@@ -93,6 +94,8 @@ def _walk(root: Path) -> Iterator[Path | Skipped]:
             yield Skipped(folder, "an index, not documents")
             continue
         folders[:] = sorted(f for f in folders if not f.startswith("."))
+        if without is not None:
+            folders[:] = [f for f in folders if Path(folder, f).resolve() != without]
         for name in sorted(f for f in files if not f.startswith(".")):
             file = Path(folder, name)
             special = file.exists() and not file.is_file()
