@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from retro.model import AnswerScores, NeighbourContext, RetroForCausalLM
+from retro.context import NeighbourContext
+from retro.model import AnswerScores, RetroForCausalLM
 from retro.prompts import Prompter
 from retro.reader import SpanPosterior, posterior
 from retro.types import Reading

@@ -37,8 +37,6 @@ from retro.families import attention_of, decoder_layers
 from retro.reader import IMPOSSIBLE, SpanReader, posterior
 from retro.windows import Rows
 
-__all__ = ["AnswerScores", "NeighbourContext", "RetroForCausalLM"]
-
 
 @dataclass(frozen=True)
 class AnswerScores:

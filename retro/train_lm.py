@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from retro.context import NeighbourContext
 from retro.loop import Recipe, run
-from retro.model import NeighbourContext, RetroForCausalLM
+from retro.model import RetroForCausalLM
 from retro.processes import share, tell, total
 from retro.text_data import NOTHING, TextSet
 from retro.tuning import Base, tune

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from retro.attention import ChunkedCrossAttention
+from retro.context import NeighbourContext
 from retro.encoder import Conditioning
-from retro.model import NeighbourContext, RetroForCausalLM
+from retro.model import RetroForCausalLM
 from retro.windows import Rows
 
 Encoded = list[Tensor]

@@ -9,8 +9,8 @@ import pytest
 import tiny
 import torch
 
+from retro.context import NeighbourContext
 from retro.drafting import Draft, Drafter
-from retro.model import NeighbourContext
 from retro.prompts import TEMPLATE, Prompter
 from retro.windows import Window, Windower
 

@@ -20,7 +20,8 @@ from transformers import (
     set_seed,
 )
 
-from retro.model import NeighbourContext, RetroForCausalLM
+from retro.context import NeighbourContext
+from retro.model import RetroForCausalLM
 
 M = 4
 PLACE = [[[0, 1], [2, 3]], [[4, -1], [5, 6]]]

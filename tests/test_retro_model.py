@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from index.errors import UserError
-from retro.context import arranged
+from retro.context import NeighbourContext, arranged
 from retro.families import FAMILIES, attention_of, decoder_layers
-from retro.model import NeighbourContext, RetroForCausalLM
+from retro.model import RetroForCausalLM
 from retro.retrofit import load, retrofit, save, trained_parameters
 from retro.tuning import Base, tune
 from retro.windows import Rows
