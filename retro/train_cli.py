@@ -64,6 +64,9 @@ def qa(
     removed: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share of questions without their passage.")
     ] = 0.12,
+    first_layer: Annotated[
+        int, typer.Option(min=0, help="Lowest encoder layer that the reader stage trains.")
+    ] = 0,
     lr: Annotated[float, typer.Option(min=0, help="Highest learning rate.")] = 2e-4,
     seed: Annotated[int, typer.Option(help="Order, draws and dropout.")] = 11,
     threads: Threads = None,
@@ -80,6 +83,7 @@ def qa(
         batch_size=batch_size,
         num_neighbours=k,
         removed=removed,
+        first_layer=first_layer,
         lr=lr,
         warmup=warmup,
         seed=seed,

@@ -35,11 +35,14 @@ POOL = 40
 
 @dataclass(frozen=True)
 class TrainConfig(Recipe):
-    """One stage's recipe. ``removed``: share of questions whose gold window is taken away."""
+    """One stage's recipe. ``removed``: share of questions whose gold window is taken away.
+    ``first_layer``: the lowest encoder layer that stage ``reader`` trains (those below need no
+    backward pass)."""
 
     stage: str = "reader"
     num_neighbours: int = 2
     removed: float = 0.12
+    first_layer: int = 0
 
 
 @dataclass
@@ -121,9 +124,17 @@ LOSSES: dict[str, Callable[[Reading, Batch], Tensor]] = {
 }
 
 
-def stage_modules(model: RetroForCausalLM, stage: str) -> list[torch.nn.Module]:
-    """The modules that a stage trains."""
-    return [model.encoder, model.reader] if stage == "reader" else [model.cca, model.gate]
+def stage_modules(model: RetroForCausalLM, config: TrainConfig) -> list[torch.nn.Module]:
+    """The modules that a stage trains; what lies below them is frozen."""
+    if config.stage != "reader":
+        return [model.cca, model.gate]
+    if not config.first_layer:
+        return [model.encoder, model.reader]
+    model.encoder.requires_grad_(False)
+    learning = list(model.encoder.layers[config.first_layer :])
+    for layer in learning:
+        layer.requires_grad_(True)
+    return [*learning, model.reader]
 
 
 def train(
@@ -138,7 +149,7 @@ def train(
     compute = LOSSES[config.stage]
     run(
         reading.model,
-        stage_modules(reading.model, config.stage),
+        stage_modules(reading.model, config),
         lambda begin: batches(reading, config, begin),
         lambda batch: compute(reading, list(share(batch))),
         config,

@@ -102,6 +102,21 @@ def test_a_short_run_lowers_the_loss_and_touches_its_own_stage_alone(
     assert torch.equal(before["encoder.tokens.weight"], after["encoder.tokens.weight"])
 
 
+def test_layers_below_the_first_one_that_learns_stay_as_they_are(
+    reading: Make, tmp_path: Path
+) -> None:
+    made = reading()
+    before = state(made.model)
+    train(made, replace(CONFIG, first_layer=1), tmp_path, log=silent)
+    after = made.model.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert {".".join(name.split(".")[:3]) for name in changed if name.startswith("encoder")} == {
+        "encoder.layers.1"
+    }
+    assert any(name.startswith("reader") for name in changed)
+
+
 def test_the_reader_learns_to_find_answers(reading: Make, tmp_path: Path) -> None:
     made = reading()
     part = [e for e in made.examples if e.gold]
@@ -234,7 +249,8 @@ def test_a_run_reports_and_leaves_a_checkpoint_that_loads(reading: Make, tmp_pat
     again = load(tmp_path)
     ours, theirs = made.model.state_dict(), again.state_dict()
     assert all(torch.equal(ours[name].bfloat16(), theirs[name].bfloat16()) for name in ours)
-    assert stage_modules(again, "answer") == [again.cca, again.gate]
+    answers = replace(CONFIG, stage="answer")
+    assert stage_modules(again, answers) == [again.cca, again.gate]
 
 
 # -- from the command line ------------------------------------------------------------------
