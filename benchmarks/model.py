@@ -130,7 +130,10 @@ def ours(draw: Draw, *, frozen: bool) -> Callable[[], None]:
     every = torch.arange(NEIGHBOUR).expand(rows, -1)
     yes = torch.ones_like(words, dtype=torch.bool)
     place = torch.arange(rows).view(1, draw.chunks, K)
-    neighbours = Rows(words, yes, torch.zeros_like(words), words, every, every, yes, yes, place)
+    alike = torch.zeros(rows)
+    neighbours = Rows(
+        words, yes, torch.zeros_like(words), words, every, every, yes, yes, alike, place
+    )
     return stepping(
         model,
         lambda: (

@@ -24,7 +24,7 @@ from retro.conflict import dispute_sides, dispute_signals, find_dispute
 from retro.drift import Monitor, watched
 from retro.own_head import FOLDER, OwnHead
 from retro.policy import AbstentionPolicy
-from retro.signals import answer_signals, retrieval_signals
+from retro.signals import answer_signals, match_prior, retrieval_signals
 from retro.types import Answer, Evidence, Promise
 from retro.uncertainty import ConfidenceHead
 
@@ -111,11 +111,11 @@ class Answerer:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the weights and the head in use: another model, another fingerprint."""
+        """SHA-256 over the model and the head in use: another model, another fingerprint."""
         assert self.checkpoint is not None
         assert self.fitted is not None
-        files = (self.checkpoint / "model.safetensors", self.fitted / HEAD)
-        return hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
+        parts = model_sha256(self.checkpoint) + file_sha256(self.fitted / HEAD)
+        return hashlib.sha256(parts.encode()).hexdigest()
 
     def trust(self, certificate: Certificate | None, index: Path) -> None:
         """Answers from the certificate's threshold, if it is about this database and model."""
@@ -218,7 +218,8 @@ class Answerer:
         out: list[Draft | None] = [None] * len(questions)
         if held:
             given = None if candidates is None else [candidates[i] for i in held]
-            drafts = self.drafter.draft([questions[i] for i in held], windows, texts, given)
+            priors = [match_prior(questions[i], found[i], self.retriever.idf) for i in held]
+            drafts = self.drafter.draft([questions[i] for i in held], windows, texts, given, priors)
             for i, draft in zip(held, drafts, strict=True):
                 out[i] = draft
         return out
@@ -265,12 +266,18 @@ class Answerer:
         }
 
 
+def model_sha256(checkpoint: Path) -> str:
+    """SHA-256 over a checkpoint's weights and configuration."""
+    files = (checkpoint / "model.safetensors", checkpoint / "config.json")
+    return hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
+
+
 def _fitted(index: Path, checkpoint: Path, fingerprint: str) -> Path:
     """The folder of the confidence head: the index's own, if it has one that is about both."""
     own = OwnHead.load(index)
     if own is None:
         return checkpoint
-    if own.fits(fingerprint, file_sha256(checkpoint / "model.safetensors")):
+    if own.fits(fingerprint, model_sha256(checkpoint)):
         return index / FOLDER
     _LOG.warning(
         "%s is void: the index or the model changed since; make it again with: "

@@ -24,6 +24,8 @@ class RetroConfig(PretrainedConfig):
         cca_dropout: dropout on what cross-attention adds, one mask a sequence.
         max_span: longest answer the span reader proposes, in decoder tokens.
         copy_head: whether next-token probabilities are mixed with a copy distribution.
+        prior_weight: how much what search says of a neighbour (``retro.signals.match_prior``)
+            counts when its answers are weighed against those of the others; 0: nothing.
         dropout_layers: top encoder layers that are rerun under Monte-Carlo dropout.
         base_name, base_hash: where the frozen base weights come from, and what they are
             (``index.weights.tensors_sha256``).
@@ -45,6 +47,7 @@ class RetroConfig(PretrainedConfig):
         cca_dropout: float = 0.1,
         max_span: int = 32,
         copy_head: bool = True,
+        prior_weight: float = 0.0,
         dropout_layers: int = 1,
         base_name: str | None = None,
         base_hash: str | None = None,
@@ -62,6 +65,7 @@ class RetroConfig(PretrainedConfig):
         self.cca_dropout = cca_dropout
         self.max_span = max_span
         self.copy_head = copy_head
+        self.prior_weight = prior_weight
         self.dropout_layers = dropout_layers
         self.base_name, self.base_hash = base_name, base_hash
         self.encoder_name = encoder_name

@@ -271,4 +271,4 @@ class ChunkRetrieval:
 
 
 _E = torch.empty(0, 0)
-_NO_ROWS = Rows(_E, _E, _E, _E, _E, _E, _E, _E, place=torch.empty(0, 0, 0))
+_NO_ROWS = Rows(_E, _E, _E, _E, _E, _E, _E, _E, _E, place=torch.empty(0, 0, 0))

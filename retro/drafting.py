@@ -77,13 +77,17 @@ class Drafter:
         windows: Sequence[Sequence[Window]],
         texts: Sequence[Sequence[str]],
         candidates: Sequence[str] | None = None,
+        priors: Sequence[Sequence[float]] | None = None,
     ) -> list[Draft]:
         """One draft a question; every question needs at least one window.
 
         ``texts``: the windows' own texts. ``candidates``: answers to judge instead of writing some.
+        ``priors``: what search says of each window (``retro.signals.match_prior``).
         """
         queries = [self.windower.question(q) for q in questions]
-        rows = self.windower.rows(queries, windows).to(self.model.device)
+        weight = self.model.config.prior_weight
+        known = priors and [[weight * value for value in row] for row in priors]
+        rows = self.windower.rows(queries, windows, known).to(self.model.device)
         encoder, top = self.model.encoder, self._first_dropped
         x = encoder.embed(rows.ids, rows.segments)
         below = encoder.run(x, rows.mask, last=top)

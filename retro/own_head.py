@@ -59,7 +59,7 @@ def refit(index: Path, checkpoint: Path, *, limit: int, seed: int) -> None:
         UserError: the documents give too few questions.
     """
     from index.retriever import Retriever
-    from index.weights import file_sha256
+    from retro.answer import model_sha256
     from retro.train_head import collect, fit
     from retro.train_setup import present_documents
 
@@ -75,7 +75,7 @@ def refit(index: Path, checkpoint: Path, *, limit: int, seed: int) -> None:
     (folder / ABOUT).unlink(missing_ok=True)
     about = OwnHead(
         index=retriever.manifest.fingerprint,
-        model=file_sha256(checkpoint / "model.safetensors"),
+        model=model_sha256(checkpoint),
         num_questions=len(made),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -94,14 +94,18 @@ class SpanReader(nn.Module):
         nn.init.normal_(self.end.weight, std=0.02)
 
     def row_logits(self, states: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
-        """states [M, S, D] -> span logits [M, R, W] (float32) and relevance logits [M]."""
+        """states [M, S, D] -> span logits [M, R, W] (float32) and relevance logits [M].
+
+        The rows' ``prior`` stands in the former: P(span, neighbour) ∝ P(neighbour | search)
+        P(span | neighbour), as in REALM (Guu et al. 2020, §3).
+        """
         start = _gather(self.start(states).float(), rows.first)
         end = _gather(self.end(states).float(), rows.last)
         pair = start[..., 1:] @ end[..., 1:].transpose(1, 2) / (start.shape[-1] - 1) ** 0.5
         pair = pair + start[..., :1] + end[..., :1].transpose(1, 2)
         relevance = self.relevance(torch.tanh(self.pool(states[:, 0])))[:, 0].float()
         spans, allowed = self._banded(pair, rows)
-        spans = spans + self.length.float() + relevance[:, None, None]
+        spans = spans + self.length.float() + (relevance + rows.prior)[:, None, None]
         return spans.masked_fill(~allowed, IMPOSSIBLE), relevance
 
     def _banded(self, pair: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:

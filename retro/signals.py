@@ -190,10 +190,15 @@ def agreement_signals(neighbours: NeighboursLike) -> dict[str, float]:
     }
 
 
+def match_prior(question: str, neighbours: NeighboursLike, idf: Idf) -> list[float]:
+    """How much worse than the best matching neighbour each one matches, [k], at most 0."""
+    scores = _match_scores(_overlaps(Question.read(question, idf), neighbours), neighbours)
+    return [score - max(scores) for score in scores]
+
+
 def match_signals(asked: Question, neighbours: NeighboursLike) -> dict[str, float]:
     """How much of the question, by rarity, the neighbours hold, and what the best one lacks."""
-    rows = zip(neighbours.titles, neighbours.texts, strict=True)
-    overlaps = [Overlap.of(asked, title, text) for title, text in rows]
+    overlaps = _overlaps(asked, neighbours)
     scores = _match_scores(overlaps, neighbours)
     best = overlaps[int(np.argmax(scores))] if overlaps else Overlap.of(asked, "", "")
     return {
@@ -205,6 +210,11 @@ def match_signals(asked: Question, neighbours: NeighboursLike) -> dict[str, floa
         **_cover_signals(asked, overlaps or [best]),
         "question_words": float(len(asked.rarity)),
     }
+
+
+def _overlaps(asked: Question, neighbours: NeighboursLike) -> list[Overlap]:
+    rows = zip(neighbours.titles, neighbours.texts, strict=True)
+    return [Overlap.of(asked, title, text) for title, text in rows]
 
 
 def _match_scores(overlaps: list[Overlap], neighbours: NeighboursLike) -> list[float]:

@@ -149,6 +149,26 @@ def lm(
 
 
 @app.command()
+def prior(
+    index: Index,
+    data: Data,
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint; the weight is written there.")],
+    limit: Annotated[int, typer.Option(min=10, help="Questions to ask.")] = 200,
+    hold_out: HoldOut = 40,
+    seed: Annotated[int, typer.Option(help="Which questions.")] = 11,
+    threads: Threads = None,
+) -> None:
+    """Fit how much search counts when the answers of several passages are weighed."""
+    import torch
+
+    from retro.train_prior import fit_prior
+
+    if threads:
+        torch.set_num_threads(threads)
+    fit_prior(index, data, checkpoint, limit=limit, hold_out=hold_out, seed=seed)
+
+
+@app.command()
 def signals(
     index: Index,
     data: Data,

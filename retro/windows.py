@@ -65,8 +65,9 @@ class Rows:
     """A batch for the neighbour encoder: M packed rows, and where each belongs.
 
     ``ids, mask, segments`` [M, S]; ``tokens`` [M, R] decoder ids (-1 = none); ``first, last``
-    [M, R] encoder positions; ``may_start, may_end`` [M, R]; ``place`` [B, L, K]: the row of
-    neighbour k of chunk l of sequence b, -1 where there is none.
+    [M, R] encoder positions; ``may_start, may_end`` [M, R]; ``prior`` [M]: what is known of a row
+    before it is read, added to the logits of its spans; ``place`` [B, L, K]: the row of neighbour
+    k of chunk l of sequence b, -1 where there is none.
     """
 
     ids: Tensor
@@ -77,6 +78,7 @@ class Rows:
     last: Tensor
     may_start: Tensor
     may_end: Tensor
+    prior: Tensor
     place: Tensor
 
     def to(self, device: torch.device | str) -> Rows:
@@ -122,8 +124,16 @@ class Windower:
         out = self.encoder(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
         return [np.asarray(ids, np.int32) for ids in out]
 
-    def rows(self, queries: Sequence[Ints], neighbours: Sequence[Sequence[Window]]) -> Rows:
-        """Rows ``[CLS] query [SEP] title [SEP] neighbour [SEP]`` for B queries, L = 1."""
+    def rows(
+        self,
+        queries: Sequence[Ints],
+        neighbours: Sequence[Sequence[Window]],
+        priors: Sequence[Sequence[float]] | None = None,
+    ) -> Rows:
+        """Rows ``[CLS] query [SEP] title [SEP] neighbour [SEP]`` for B queries, L = 1.
+
+        ``priors``: one number a neighbour, see ``Rows.prior``; without them all are alike.
+        """
         flat = [(q, w) for q, windows in zip(queries, neighbours, strict=True) for w in windows]
         size = max((len(q) + len(w.title_ids) + len(w.encoder_ids) + 4 for q, w in flat), default=1)
         width = max((len(w.tokens) for _, w in flat), default=1)
@@ -143,9 +153,12 @@ class Windower:
             tokens[i, :r] = w.tokens
             first[i, :r], last[i, :r] = w.first + base, w.last + base
             may_start[i, :r], may_end[i, :r] = w.may_start, w.may_end
+        prior = np.zeros(len(flat), np.float32)
+        if priors is not None:
+            prior[:] = [value for row in priors for value in row]
         place = _places([len(windows) for windows in neighbours])
         mask = np.arange(size)[None] < lengths[:, None]
-        arrays = (ids, mask, segments, tokens, first, last, may_start, may_end, place)
+        arrays = (ids, mask, segments, tokens, first, last, may_start, may_end, prior, place)
         return Rows(*(torch.from_numpy(a) for a in arrays))
 
 

@@ -264,3 +264,16 @@ def test_shared_padding_left_out_is_padding_computed() -> None:
         whole = (torch.cat([pad, ids], 1), torch.cat([pad, mask], 1))
         b = made.model.score(*whole, answer, made.model.read(rows))
     torch.testing.assert_close(a.mixed, b.mixed, rtol=1e-4, atol=1e-4)
+
+
+def test_what_search_says_of_a_neighbour_counts_by_its_weight() -> None:
+    """At weight 0 nothing changes; else a neighbour that matches worse loses to the others."""
+    question, titles = next((q, t) for q, t in ASKED.items() if len(t) > 1)
+    given = ([question], [windows_of(titles)], [[tiny.DOCUMENTS[t] for t in titles]])
+    priors = [[-2.0, *[0.0] * (len(titles) - 1)]]
+    (plain,) = drafter().draft(*given)
+    (ignored,) = drafter().draft(*given, priors=priors)
+    (weighed,) = drafter(prior_weight=1.0).draft(*given, priors=priors)
+    same(plain, ignored, 0.0)
+    assert weighed.scores[0] < plain.scores[0]
+    assert all(a > b for a, b in zip(weighed.scores[1:], plain.scores[1:], strict=True))

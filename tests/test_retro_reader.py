@@ -50,6 +50,25 @@ def test_all_spans_and_none_have_mass_one(seed: int) -> None:
 
 
 @settings(deadline=None, max_examples=30)
+@given(st.integers(0, 999), st.floats(-3, 3))
+def test_a_prior_multiplies_the_odds_of_all_spans_of_its_neighbour(seed: int, prior: float) -> None:
+    rows = tiny.rows(PLACE, seed=seed)
+    _, logits, relevance = read(rows, seed)
+    before = posterior(logits, relevance, rows.tokens, rows.place[:, 0])
+    rows.prior[1] = prior  # the second neighbour of the first sequence
+    _, logits, weighed = read(rows, seed)
+    after = posterior(logits, weighed, rows.tokens, rows.place[:, 0])
+    torch.testing.assert_close(weighed, relevance)
+    odds = [
+        (s.log_spans - s.log_null[:, None, None]).unflatten(1, (2, -1)).exp()
+        for s in (before, after)
+    ]
+    factor = torch.ones(3, 2, 1, 1)
+    factor[0, 1] = math.exp(prior)
+    torch.testing.assert_close(odds[1], odds[0] * factor, rtol=1e-4, atol=1e-6)
+
+
+@settings(deadline=None, max_examples=30)
 @given(st.integers(0, 999))
 def test_a_neighbour_judged_alone_is_one_without_the_others(seed: int) -> None:
     spans, _ = spans_of(seed=seed)

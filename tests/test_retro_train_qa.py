@@ -18,11 +18,13 @@ from torch import Tensor
 from index import weights
 from retro import cli, train_qa, train_setup
 from retro import retrofit as retrofit_module
+from retro.answer import model_sha256
 from retro.examples import Example, Sampler
 from retro.model import RetroForCausalLM
 from retro.prepared import Prepared
 from retro.prompts import Prompter
 from retro.retrofit import load, retrofit
+from retro.train_prior import WEIGHTS, _right
 from retro.train_qa import (
     LOSSES,
     Reading,
@@ -296,6 +298,38 @@ def test_both_stages_run_from_the_command_line(
     changed = {name.split(".")[0] for name in read if not torch.equal(read[name], write[name])}
     assert changed == {"cca", "gate"}
     assert "  em " in capsys.readouterr().out
+
+
+def test_the_weight_of_search_is_the_one_that_makes_answers_likeliest(
+    ready: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare(ready) == cli.DONE
+    assert qa(ready, "read") == cli.DONE
+    assert load(ready / "read").config.prior_weight == 0.0
+    before = model_sha256(ready / "read")
+    capsys.readouterr()
+    given = {"--index": "index", "--data": "asked.jsonl", "--checkpoint": "read"}
+    options = [str(part) for name, file in given.items() for part in (name, ready / file)]
+    assert cli.main(["train", "prior", *options, "--hold-out", "0"]) == cli.DONE
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if "loss" in line]
+    losses = {float(weight): float(loss) for _, weight, _, loss in lines}
+    assert tuple(losses) == WEIGHTS
+    assert len(set(losses.values())) > 1
+    assert losses[load(ready / "read").config.prior_weight] == min(losses.values())
+    assert model_sha256(ready / "read") != before  # what was fitted or certified before is void
+
+
+def test_only_spans_that_spell_an_answer_are_right() -> None:
+    text = "Probes came in 1974, and left in 1975; not in 19745."
+    (window,) = asked.WINDOWER.windows([text], [""])
+    logits = torch.zeros(1, len(window.tokens), 30)
+    right = _right(["1974", "left in 1975"], [window], [text], logits)
+    found = {
+        text[window.starts[start] : window.ends[start + more]]
+        for _, start, more in torch.nonzero(right).tolist()
+    }
+    assert found == {"1974", "left in 1975"}
+    assert int(right.sum()) == 2
 
 
 def test_a_prepared_set_comes_back_as_it_was(ready: Path) -> None:

@@ -143,6 +143,7 @@ def rows(
         last=(first + below(2, count, width)).clamp(max=size - 1),
         may_start=real & (below(4, count, width) > 0),
         may_end=real & (below(4, count, width) > 0),
+        prior=torch.zeros(count),
         place=where,
     )
 
