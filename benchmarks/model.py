@@ -1,13 +1,19 @@
-"""A training step of this model against lucidrains' retro-pytorch, as a ratio within one run.
+"""The model's speed against two others, as ratios within one run.
 
     python benchmarks/model.py train
+    python benchmarks/model.py answer --index demo/index --questions demo/questions.jsonl
 
-One step is forward, backward and AdamW, in float32. The rival is fetched into an environment of its
-own: the same width, layers, heads, cross-attention, chunks of 64, k = 2 neighbours of 128 tokens, a
-conditioned encoder of two layers. Both learn whole; a second figure is RETROfitting, where the base
-is frozen. This model has a third table of tokens (encoder, decoder, output head), the rival two.
+train: one step (forward, backward, AdamW, in float32) of this model and of lucidrains'
+retro-pytorch, which is fetched into an environment of its own: the same width, layers, heads,
+cross-attention, chunks of 64, k = 2 neighbours of 128 tokens, a conditioned encoder of two layers.
+Both learn whole; a second figure is RETROfitting, where the base is frozen. This model has a third
+table of tokens (encoder, decoder, output head), the rival two.
+answer: one question, warm, from search to decision, with and without Monte-Carlo dropout, against
+the same eight passages read as text in the prompt of the same base decoder, which writes greedily
+at most as many tokens and may stop at the end of a line. On one thread.
 
-Steps alternate. Processor time is what is compared: on a busy machine wall time says little.
+Turns alternate. Processor time is what is compared (on a busy machine wall time says little); the
+wall time of answers is shown beside it.
 """
 
 from __future__ import annotations
@@ -21,6 +27,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,8 +44,15 @@ def main() -> None:
     train = commands.add_parser("train")
     for name, value in {"width": 512, "layers": 6, "chunks": 8, "steps": 7}.items():
         train.add_argument(f"--{name}", type=int, default=value)
+    answer = commands.add_parser("answer")
+    answer.add_argument("--index", type=Path, required=True)
+    answer.add_argument("--questions", type=Path, required=True)
+    answer.add_argument("--limit", type=int, default=10)
     options = parser.parse_args()
-    training(options.width, options.layers, options.chunks, options.steps)
+    if options.command == "train":
+        training(options.width, options.layers, options.chunks, options.steps)
+    else:
+        answering(options.index, options.questions, options.limit)
 
 
 # -- a step of training ---------------------------------------------------------------------
@@ -99,7 +113,8 @@ def ours(draw: Draw, *, frozen: bool) -> Callable[[], None]:
     from transformers import LlamaConfig
 
     from retro.config import RetroConfig
-    from retro.model import NeighbourContext, RetroForCausalLM
+    from retro.context import NeighbourContext
+    from retro.model import RetroForCausalLM
     from retro.windows import Rows
 
     torch.manual_seed(0)
@@ -181,6 +196,90 @@ def stepping(model: Any, loss: Callable[[], Any]) -> Callable[[], None]:
     return step
 
 
+# -- an answer ------------------------------------------------------------------------------
+
+
+def answering(index: Path, file: Path, limit: int) -> None:
+    import torch
+
+    from retro.answer import Answerer
+
+    torch.set_num_threads(1)
+    lines = file.read_text(encoding="utf-8").splitlines()[:limit]
+    questions = [json.loads(line)["question"] for line in lines]
+    answerer = Answerer.open(index)
+    reader = InContext(answerer)
+    ways: dict[str, Callable[[str], Any]] = {
+        "answer": answerer.answer,
+        "without_dropout": Undropped(answerer).answer,
+        "in_context": reader.answer,
+    }
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for number, question in enumerate([questions[0], *questions]):  # the first warms all up
+        for name, way in ways.items():
+            spent = processor_and_wall(partial(way, question))
+            if number:
+                taken[name].append(spent)
+    show(
+        {"questions": len(questions), "prompt_tokens": statistics.median(reader.lengths[1:])}
+        | {f"{name}_cpu_s": median(spent, 0) for name, spent in taken.items()}
+        | {f"{name}_wall_s": median(spent, 1) for name, spent in taken.items()}
+        | {
+            f"{name}_over_in_context_{clock}": median_ratio(spent, taken["in_context"], which)
+            for name, spent in taken.items()
+            if name != "in_context"
+            for which, clock in enumerate(("cpu", "wall"))
+        }
+    )
+
+
+class Undropped:
+    """Search and draft alone: without dropout the head lacks signals, so nothing is decided."""
+
+    def __init__(self, answerer: Any) -> None:
+        self.answerer = answerer
+
+    def answer(self, question: str) -> None:
+        drafter = self.answerer.drafter
+        samples, drafter.num_samples = drafter.num_samples, 0
+        self.answerer.drafts([question], self.answerer.retriever.search_batch([question], 8))
+        drafter.num_samples = samples
+
+
+class InContext:
+    """The base decoder of an answerer, alone, given the passages in its prompt.
+
+    ``lengths``: tokens of the prompts so far.
+    """
+
+    def __init__(self, answerer: Any) -> None:
+        from retro.retrofit import load_base
+
+        config = answerer.drafter.model.config
+        self.retriever = answerer.retriever
+        self.model = load_base(config.base_name, answerer.drafter.model.dtype).eval()
+        self.tokenizer, self.num_tokens = answerer.drafter.windower.decoder, config.max_span
+        self.ends = [answerer.drafter.model.eos, *self.tokenizer("\n")["input_ids"]]
+        self.lengths: list[int] = []
+
+    def answer(self, question: str) -> str:
+        import torch
+
+        passages = "\n\n".join(self.retriever.search(question, 8).texts)
+        prompt = f"{passages}\n\nQuestion: {question}\nAnswer:"
+        ids = torch.tensor([self.tokenizer(prompt)["input_ids"]])
+        self.lengths.append(ids.shape[1])
+        out = self.model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            max_new_tokens=self.num_tokens,
+            eos_token_id=self.ends,
+            pad_token_id=self.ends[0],
+        )
+        return str(self.tokenizer.decode(out[0, ids.shape[1] :]))
+
+
 # -- measuring -----------------------------------------------------------------------------
 
 
@@ -200,6 +299,23 @@ def seconds_of(work: Callable[[], Any]) -> float:
     start = time.process_time()
     work()
     return time.process_time() - start
+
+
+def processor_and_wall(work: Callable[[], Any]) -> tuple[float, float]:
+    start = time.perf_counter()
+    processor = seconds_of(work)
+    return processor, time.perf_counter() - start
+
+
+def median(spent: list[tuple[float, float]], which: int) -> float:
+    return statistics.median(each[which] for each in spent)
+
+
+def median_ratio(
+    ours: list[tuple[float, float]], theirs: list[tuple[float, float]], which: int
+) -> float:
+    """Of each question's own ratio, so that long passages weigh no more than short ones."""
+    return statistics.median(a[which] / b[which] for a, b in zip(ours, theirs, strict=True))
 
 
 def show(figures: dict[str, Any]) -> None:

@@ -87,11 +87,16 @@ class FaissStore:
 
     @classmethod
     def write(cls, file: Path, keys: Stored, kind: str) -> tuple[FaissStore, float]:
-        """Trains and writes an index of all keys; the store, and its recall@10."""
+        """Trains and writes an index of all keys; the store, and its recall@10.
+
+        Raises:
+            OSError: the disk is full.
+        """
         import faiss
 
         faiss_index = build_faiss(keys, kind)
-        faiss.write_index(faiss_index, str(file))
+        with file.open("wb") as stream:  # FAISS's own writer hides why it failed, or that it did
+            faiss.write_index(faiss_index, faiss.PyCallbackIOWriter(stream.write))
         probes, recall = num_probes(faiss_index, keys)
         return cls(faiss_index, probes), recall
 

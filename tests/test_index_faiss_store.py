@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 from test_index_dense import Exhaustive, clustered_keys
@@ -85,3 +86,14 @@ def test_the_type_grows_with_the_database_and_can_always_be_trained() -> None:
     assert faiss_type(1_000_001) == "IVF25641_HNSW32,SQ8"
     assert faiss_type(10_000_000) == "IVF65536_HNSW32,SQ8"
     assert faiss_type(100_000_000) == "IVF262144_HNSW32,SQ8"
+
+
+@KINDS
+def test_a_full_disk_is_the_systems_error(tmp_path: Path, kind: str) -> None:
+    """It was FAISS's own: a traceback instead of a line that says so."""
+    keys, file = clustered_keys(), tmp_path / "faiss.index"
+    with pytest.raises(OSError, match="No space left"):
+        FaissStore.write(Path("/dev/full"), keys, kind)
+    FaissStore.write(file, keys, kind)
+    faiss.write_index(build_faiss(keys, kind), str(tmp_path / "own"))
+    assert file.read_bytes() == (tmp_path / "own").read_bytes()
