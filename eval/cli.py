@@ -173,16 +173,13 @@ def lm(
     """Bits per byte of held-out text: retrieval off, on, and with random neighbours."""
     from eval.lm import run
     from eval.report import make_folder, origin
-    from index.weights import load_tokenizer
     from retro.retrofit import DEFAULT_CHECKPOINT, load
     from retro.text_data import TextSet
     from retro.train_lm import Text
-    from retro.windows import Windower
 
     text_set = TextSet.load(data)
     make_folder(out)
-    windower = Windower(load_tokenizer(text_set.encoder), load_tokenizer(text_set.base))
-    text = Text(load(checkpoint or DEFAULT_CHECKPOINT), text_set, windower)
+    text = Text.of(load(checkpoint or DEFAULT_CHECKPOINT), text_set)
     report = run(text, limit, seed=seed, num_resamples=resamples)
     source = origin(data, None, seed=seed, checkpoint=checkpoint or "shipped")
     report.save(out, source)

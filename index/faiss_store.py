@@ -96,7 +96,8 @@ class FaissStore:
 
         faiss_index = build_faiss(keys, kind)
         with file.open("wb") as stream:  # FAISS's own writer hides why it failed, or that it did
-            faiss.write_index(faiss_index, faiss.PyCallbackIOWriter(stream.write))
+            writer = faiss.PyCallbackIOWriter(stream.write)  # type: ignore[attr-defined]
+            faiss.write_index(faiss_index, writer)
         probes, recall = num_probes(faiss_index, keys)
         return cls(faiss_index, probes), recall
 

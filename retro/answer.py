@@ -85,18 +85,16 @@ class Answerer:
         """
         from index.chunks import tokenizer_fingerprint
         from index.retriever import Retriever
-        from index.weights import load_tokenizer
         from retro.drafting import Drafter
         from retro.prompts import Prompter
-        from retro.retrofit import DEFAULT_CHECKPOINT, load
-        from retro.windows import Windower
+        from retro.retrofit import DEFAULT_CHECKPOINT, load, load_windower
 
         folder = DEFAULT_CHECKPOINT if checkpoint is None else Path(checkpoint)
         retriever = Retriever.open(index)
         model = load(folder)
-        tokenizer = load_tokenizer(model.config.base_name)
+        windower = load_windower(model.config.encoder_name, model.config.base_name)
+        tokenizer = windower.decoder
         retriever.manifest.check_tokenizer(tokenizer_fingerprint(tokenizer), model.config.base_name)
-        windower = Windower(load_tokenizer(model.config.encoder_name), tokenizer)
         prompter = Prompter(tokenizer, model.eos, model.config.chunk_size)
         fitted = _fitted(index, folder, retriever.manifest.fingerprint) if calibrated else folder
         head = ConfidenceHead.load(fitted / HEAD) if calibrated else None

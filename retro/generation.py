@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 from index.errors import UserError
-from index.weights import load_tokenizer
 from retro.context import Chunk, chunks_of
 from retro.model import RetroForCausalLM
+from retro.retrofit import load_windower
 from retro.windows import Rows, Windower
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Generator:
     def of(cls, model: RetroForCausalLM, retriever: Retriever) -> Generator:
         """With the tokenizers that the model's configuration names."""
         names = (model.config.encoder_name, model.config.base_name)
-        return cls(model, retriever, Windower(*(load_tokenizer(name) for name in names)))
+        return cls(model, retriever, load_windower(*names))
 
     def generate(
         self,

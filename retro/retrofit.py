@@ -27,6 +27,7 @@ from retro.copying import blank_spellings
 from retro.encoder import EncoderConfig, bert_state
 from retro.model import RetroForCausalLM
 from retro.tuning import BASES, add_adapters, kept
+from retro.windows import Windower
 
 _LOG = logging.getLogger(__name__)
 
@@ -168,6 +169,11 @@ def _ready(model: RetroForCausalLM, dtype: torch.dtype) -> RetroForCausalLM:
 def _without_path(config: dict[str, Any]) -> dict[str, Any]:
     """Where the weights lay on the machine that trained is nobody's business."""
     return {name: value for name, value in config.items() if name != "_name_or_path"}
+
+
+def load_windower(encoder: str, base: str) -> Windower:
+    """With the tokenizers of an encoder and a decoder by name, local folder or hub id."""
+    return Windower(load_tokenizer(encoder), load_tokenizer(base))
 
 
 def trained_parameters(*modules: nn.Module) -> list[nn.Parameter]:

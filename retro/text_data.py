@@ -58,6 +58,11 @@ class TextSet:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    @property
+    def chunk_size(self) -> int:
+        """m."""
+        return int(self.tokens.shape[1]) // int(self.neighbours.shape[1])
+
     def save(self, path: Path) -> None:
         """Writes the file, whole or not at all."""
         arrays = pack_table(self.table)

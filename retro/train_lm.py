@@ -19,10 +19,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from index.errors import UserError
 from retro.context import NeighbourContext
 from retro.loop import Recipe, run
 from retro.model import RetroForCausalLM
 from retro.processes import share, tell, total
+from retro.retrofit import load_windower
 from retro.text_data import NOTHING, TextSet
 from retro.tuning import Base, tune
 from retro.windows import Ints, Rows, Windower
@@ -49,6 +51,20 @@ class Text:
     model: RetroForCausalLM
     data: TextSet
     windower: Windower
+
+    @classmethod
+    def of(cls, model: RetroForCausalLM, data: TextSet) -> Text:
+        """With the tokenizers that the set was made with.
+
+        Raises:
+            UserError: it was cut into chunks of another size than the model's.
+        """
+        if data.chunk_size != (size := model.config.chunk_size):
+            raise UserError(
+                f"the text is cut into chunks of {data.chunk_size} tokens, the model wants {size}: "
+                "prepare it from an index with such chunks"
+            )
+        return cls(model, data, load_windower(data.encoder, data.base))
 
     def rows(self, numbers: Sequence[int], neighbours: Ints) -> Rows:
         """The encoder's rows for sequences with their ``neighbours`` [B, L, K], placed [B, L, K].

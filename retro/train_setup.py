@@ -13,18 +13,16 @@ from safetensors.torch import load_file
 
 from index.errors import UserError
 from index.sources import Document
-from index.weights import load_tokenizer
 from retro.examples import Example, Sampler, WindowTable, read_examples, read_jsonl
 from retro.model import RetroForCausalLM
 from retro.prepared import Prepared
 from retro.processes import processes, tell
 from retro.prompts import Prompter
-from retro.retrofit import retrofit
+from retro.retrofit import load_windower, retrofit
 from retro.text_data import TextSet, prepare_text
 from retro.train_lm import RETRIEVALS, Text, TextRecipe, bits_per_byte, train_text
 from retro.train_qa import LOSSES, Reading, TrainConfig, reading_quality, train
 from retro.tuning import tune
-from retro.windows import Windower
 
 if TYPE_CHECKING:
     from index.retriever import Retriever
@@ -56,7 +54,7 @@ def prepare(
     """
     retriever = _open_compact(index)
     documents = present_documents(retriever)
-    windower = Windower(load_tokenizer(encoder), load_tokenizer(base))
+    windower = load_windower(encoder, base)
     print(f"Cutting {len(documents):,} documents into windows ...", flush=True)
     table = WindowTable.build(documents, windower, retriever.manifest.chunk_size)
     rows = (row for path in data for row in read_jsonl(path))
@@ -104,7 +102,7 @@ def run_qa(
         torch.set_num_threads(threads)
     torch.manual_seed(config.seed)
     model = start_from(start, prepared)
-    windower = Windower(load_tokenizer(prepared.encoder), load_tokenizer(prepared.base))
+    windower = load_windower(prepared.encoder, prepared.base)
     keep = [
         i
         for i, e in enumerate(prepared.examples)
@@ -150,7 +148,7 @@ def prepare_sequences(
     retriever = _open_compact(index)
     data = prepare_text(
         retriever,
-        Windower(load_tokenizer(encoder), load_tokenizer(base)),
+        load_windower(encoder, base),
         num_chunks=num_chunks,
         num_neighbours=num_neighbours,
         limit=limit,
@@ -170,15 +168,15 @@ def run_text(
     documents with retrieval off, on and random.
 
     Raises:
-        UserError: every document is held out, or ``start`` is no checkpoint.
+        UserError: every document is held out, ``start`` is no checkpoint, or the text was cut into
+            chunks of another size than its.
     """
     if data.held.all():
         raise UserError("all sequences are held out: prepare more text")
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(recipe.seed)
-    windower = Windower(load_tokenizer(data.encoder), load_tokenizer(data.base))
-    text = Text(start_from(start, data), data, windower)
+    text = Text.of(start_from(start, data), data)
     held = [int(n) for n in np.flatnonzero(data.held)[:NUM_MEASURED]]
     tell(f"{int((~data.held).sum()):,} sequences to learn from, {len(held)} to check")
 

@@ -69,12 +69,19 @@ def test_nothing_held_out_is_the_users_mistake(text: Text) -> None:
         lm.run(text, None)
 
 
+def test_text_in_chunks_of_another_size_is_the_users_mistake(text: Text) -> None:
+    """It was a failed assertion in the middle of the model."""
+    text.model.config.chunk_size *= 2
+    with pytest.raises(UserError, match=r"cut into chunks of .* the model wants"):
+        Text.of(text.model, text.data)
+
+
 def test_it_runs_from_the_command_line(
     text: Text, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save(text.model, tmp_path / "checkpoint")
     text.data.save(tmp_path / "text.npz")
-    monkeypatch.setattr("index.weights.load_tokenizer", _tokenizer)
+    monkeypatch.setattr("retro.retrofit.load_tokenizer", _tokenizer)
     given = ["--data", str(tmp_path / "text.npz"), "--checkpoint", str(tmp_path / "checkpoint")]
     out = ["--out", str(tmp_path / "out"), "--resamples", "10"]
     assert cli.main(["eval", "lm", *given, *out]) == cli.DONE
