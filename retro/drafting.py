@@ -90,7 +90,7 @@ class Drafter:
         rows = self.windower.rows(queries, windows, known).to(self.model.device)
         encoder, top = self.model.encoder, self._first_dropped
         x = encoder.embed(rows.ids, rows.segments)
-        below = encoder.run(x, rows.mask, last=top)
+        below = encoder.run_by_length(x, rows.mask, last=top)
         context = self.model.read_states(rows, encoder.run(below, rows.mask, first=top))
         written, signals = self._write(questions, context, candidates)
         answer = written.tokens
@@ -134,9 +134,12 @@ class Drafter:
         device = self.model.device
         ids, mask, context.first = self.prompter.prompts(questions)
         ids, mask, context.prompt_len = ids.to(device), mask.to(device), ids.shape[1]
-        written = self._generate(ids, mask, context)
+        assert context.copy is not None
+        copied = _with_end(context.copy.likeliest(), self.model.eos)
+        on = self.model.score(ids, mask, copied, context, following=True)
+        written = self._greedy(ids, mask, context, copied, on)
         if candidates is None:
-            ended, on = self._better(ids, mask, written.tokens, context)
+            ended, on = self._better(ids, mask, context, written.tokens, copied, on)
         else:
             ended = self._spelled(candidates).to(device)
             on = self.model.score(ids, mask, ended, context)
@@ -159,25 +162,54 @@ class Drafter:
         return self.prompter.answers([t[: self.model.config.max_span] for t in spelled])
 
     def _better(
-        self, ids: Tensor, mask: Tensor, greedy: Tensor, context: NeighbourContext
+        self,
+        ids: Tensor,
+        mask: Tensor,
+        context: NeighbourContext,
+        greedy: Tensor,
+        copied: Tensor,
+        on: AnswerScores,
     ) -> tuple[Tensor, AnswerScores]:
-        """Of the greedy answer and the likeliest copied string the one that the mixture prefers,
-        ended by ``eos``, [B, T + 1], and its scores. An empty answer is never preferred."""
-        assert context.copy is not None
-        answers = _same_width(greedy, context.copy.likeliest())
-        first, other = (_with_end(tokens, self.model.eos) for tokens in answers)
-        on = self.model.score(ids, mask, first, context)
-        differ = (first != other).any(1).nonzero()[:, 0]
+        """Of the greedy answers [B, T] and the likeliest copied strings, with their scores ``on``,
+        those that the mixture prefers, ended by ``eos``, and their scores. An empty answer is
+        never preferred."""
+        eos = self.model.eos
+        written, copied = _same_width(_with_end(greedy, eos), copied)
+        on = _widened(on, written.shape[1])
+        differ = (written != copied).any(1).nonzero()[:, 0]
         if not len(differ):
-            return first, on
-        part = self.model.score(ids[differ], mask[differ], other[differ], context.select(differ))
-        empty = first[differ, 0] == self.model.eos
-        wins = empty | (part.mixed.sum(1) > on.mixed[differ].sum(1))
+            return copied, on
+        part = self.model.score(ids[differ], mask[differ], written[differ], context.select(differ))
+        wins = (part.mixed.sum(1) >= on.mixed[differ].sum(1)) & (written[differ, 0] != eos)
+        wins |= copied[differ, 0] == eos
         won = differ[wins]
-        first[won] = other[won]
-        for name, value in vars(part).items():
-            getattr(on, name)[won] = value[wins]
-        return first, on
+        copied[won] = written[won]
+        for name in _PER_TOKEN:
+            getattr(on, name)[won] = getattr(part, name)[wins]
+        return copied, on
+
+    def _greedy(
+        self,
+        ids: Tensor,
+        mask: Tensor,
+        context: NeighbourContext,
+        copied: Tensor,
+        on: AnswerScores,
+    ) -> _Written:
+        """What greedy generation writes. Where each token of the likeliest copied string is the
+        likeliest next one, it is that string: known from one pass instead of one a token
+        (speculative decoding, Leviathan et al. 2023, with the span posterior as the draft)."""
+        assert on.following is not None
+        agree = ((on.following.argmax(-1) == copied) | ~on.mask).all(1)
+        tokens = copied.masked_fill(copied == self.model.eos, -1)
+        known = _Written(tokens, *_certainty(on.following, tokens < 0))
+        if agree.all():
+            return known
+        rows = (~agree).nonzero()[:, 0]
+        part = self._generate(ids[rows], mask[rows], context.select(rows))
+        tokens, others = _same_width(known.tokens, part.tokens)
+        tokens[rows], known.entropy[rows], known.margin[rows] = others, part.entropy, part.margin
+        return _Written(tokens, known.entropy, known.margin)
 
     def _generate(self, ids: Tensor, mask: Tensor, context: NeighbourContext) -> _Written:
         model: Any = self.model
@@ -193,13 +225,8 @@ class Drafter:
         )
         tokens = out.sequences[:, ids.shape[1] :]
         done = (tokens == self.model.eos).cumsum(1) > 0
-        log_p = torch.stack(out.logits, 1).float().log_softmax(-1)  # B T V
-        entropy = -(log_p.exp() * log_p).sum(-1).masked_fill(done, 0.0)
-        length = (~done).sum(1).clamp(min=1)
-        best = log_p[:, 0].exp().topk(2, dim=-1).values
-        return _Written(
-            tokens.masked_fill(done, -1), entropy.sum(1) / length, best[:, 0] - best[:, 1]
-        )
+        log_p = torch.stack(out.logits, 1).float()
+        return _Written(tokens.masked_fill(done, -1), *_certainty(log_p, done))
 
     def _locate(
         self, own: _Own, windows: Sequence[Window], texts: Sequence[str]
@@ -234,9 +261,10 @@ class Drafter:
         kept = mass.topk(min(DROPOUT_NEIGHBOURS, own.count)).indices
         index = rows.place[b, 0, kept]
         part = _part(rows, index)
+        size = int(part.mask.sum(1).max())
         samples = self.model.encoder.suffix_samples(
-            below[index],
-            part.mask,
+            below[index, :size],
+            part.mask[:, :size],
             self._first_dropped,
             self.num_samples,
             _generator(self.seed, question),
@@ -336,6 +364,25 @@ def _same_width(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     width = max(first.shape[1], second.shape[1])
     a, b = (F.pad(t, (0, width - t.shape[1]), value=-1) for t in (first, second))
     return a, b
+
+
+_PER_TOKEN = ("mixed", "decoder", "copied", "gate", "mask")
+
+
+def _widened(scores: AnswerScores, width: int) -> AnswerScores:
+    """The scores of given tokens, padded to ``width``."""
+    values = (getattr(scores, name) for name in _PER_TOKEN)
+    return AnswerScores(*(F.pad(t, (0, width - t.shape[1])) for t in values))
+
+
+def _certainty(logits: Tensor, done: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean next-token entropy before ``done`` [B, T] and the first token's margin, [B], of
+    logits [B, T, V]."""
+    log_p = logits.log_softmax(-1)
+    entropy = -(log_p.exp() * log_p).sum(-1).masked_fill(done, 0.0)
+    length = (~done).sum(1).clamp(min=1)
+    best = log_p[:, 0].exp().topk(2, dim=-1).values
+    return entropy.sum(1) / length, best[:, 0] - best[:, 1]
 
 
 def _with_end(tokens: Tensor, eos: int) -> Tensor:

@@ -41,13 +41,16 @@ from retro.windows import Rows
 @dataclass(frozen=True)
 class AnswerScores:
     """Log-probabilities [B, T] of given answer tokens (padding: 0): the mixture's, the decoder's
-    alone and the copy head's alone, and the ``gate`` [B, T] between them (1 = copies)."""
+    alone and the copy head's alone, and the ``gate`` [B, T] between them (1 = copies).
+    ``following`` [B, T, V], where it was asked for: the mixture's of every token, not of the
+    given one alone."""
 
     mixed: Tensor
     decoder: Tensor
     copied: Tensor
     gate: Tensor
     mask: Tensor
+    following: Tensor | None = None
 
 
 @dataclass
@@ -337,9 +340,12 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         mask: Tensor,
         answer: Tensor,
         neighbours: NeighbourContext | None,
+        *,
+        following: bool = False,
     ) -> AnswerScores:
         """Log-probabilities of ``answer`` [B, T] (ended by ``eos``, padded by -1) after
-        ``prompt`` [B, n] (left-padded, ``mask`` [B, n]), in one pass."""
+        ``prompt`` [B, n] (left-padded, ``mask`` [B, n]), in one pass; with ``following`` those of
+        every other token in its place too."""
         real = answer >= 0
         written = answer.clamp(min=0)
         ids = torch.cat([prompt, written[:, :-1]], 1)
@@ -356,16 +362,29 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
                 use_cache=False,
             )
         hidden = reading.hidden if reading else None
-        log_p = out.logits.float().log_softmax(-1).gather(2, written[..., None])[..., 0]
+        every = out.logits.float().log_softmax(-1)
+        log_p = every.gather(2, written[..., None])[..., 0]
         zeros = torch.zeros_like(log_p)
         if neighbours is None or neighbours.copy is None or hidden is None:
             decoder = log_p.masked_fill(~real, 0.0)
-            return AnswerScores(decoder, decoder, zeros + IMPOSSIBLE, zeros, real)
+            rest = (zeros + IMPOSSIBLE, zeros, real, every if following else None)
+            return AnswerScores(decoder, decoder, *rest)
         copied, mass = neighbours.copy.targets(answer, self.eos)
         gate = torch.sigmoid(self.gate(hidden).float())[..., 0] * (mass > TINY)
         mixed = (gate * copied + (1 - gate) * log_p.exp() + TINY).log()
-        mixed, log_p, gate = (t.masked_fill(~real, 0.0) for t in (mixed, log_p, gate))
-        return AnswerScores(mixed, log_p, (copied + TINY).log().masked_fill(~real, 0.0), gate, real)
+        if following:
+            steps = range(answer.shape[1])
+            others = [
+                neighbours.copy.next_token(answer[:, :t], self.eos, len(every[0, 0]))[0]
+                for t in steps
+            ]
+            weight = gate[..., None]
+            every = (weight * torch.stack(others, 1) + (1 - weight) * every.exp() + TINY).log()
+        copied = (copied + TINY).log()
+        mixed, log_p, copied, gate = (
+            t.masked_fill(~real, 0.0) for t in (mixed, log_p, copied, gate)
+        )
+        return AnswerScores(mixed, log_p, copied, gate, real, every if following else None)
 
     def prepare_inputs_for_generation(  # type: ignore[override]
         self,

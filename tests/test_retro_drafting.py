@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import tiny
 import torch
 
 from retro.context import NeighbourContext
-from retro.drafting import Draft, Drafter
+from retro.drafting import Draft, Drafter, _same_width, _with_end
 from retro.prompts import TEMPLATE, Prompter
 from retro.windows import Window, Windower
 
@@ -277,3 +278,40 @@ def test_what_search_says_of_a_neighbour_counts_by_its_weight() -> None:
     same(plain, ignored, 0.0)
     assert weighed.scores[0] < plain.scores[0]
     assert all(a > b for a, b in zip(weighed.scores[1:], plain.scores[1:], strict=True))
+
+
+@pytest.mark.parametrize(("gate", "all_written"), [(-12.0, True), (12.0, False)])
+def test_what_is_known_from_one_pass_is_what_greedy_generation_writes(
+    gate: float, all_written: bool
+) -> None:
+    """Where the decoder copies, the draft is confirmed; where it does not, it is written out."""
+    torch.manual_seed(0)
+    made = drafter(chunk_size=16)
+    with torch.no_grad():
+        made.model.gate.weight.zero_()
+        made.model.gate.bias.fill_(gate)
+        made.model.reader.start.weight.mul_(50.0)  # so that one span has nearly all the mass
+    questions = list(ASKED)
+    queries = [WINDOWER.question(q) for q in questions]
+    rows = WINDOWER.rows(queries, [windows_of(titles) for titles in ASKED.values()])
+    context = made.model.read(rows)
+    ids, mask, context.first = made.prompter.prompts(questions)
+    context.prompt_len = ids.shape[1]
+    generated = []
+    plain = made._generate
+
+    def counted(*given: Any) -> Any:
+        generated.append(len(given[0]))
+        return plain(*given)
+
+    made._generate = counted  # type: ignore[method-assign]
+    with torch.no_grad():
+        assert context.copy is not None
+        copied = _with_end(context.copy.likeliest(), made.model.eos)
+        on = made.model.score(ids, mask, copied, context, following=True)
+        quick, slow = made._greedy(ids, mask, context, copied, on), plain(ids, mask, context)
+    assert (sum(generated) == len(questions)) == all_written
+    one, other = _same_width(quick.tokens, slow.tokens)
+    assert torch.equal(one, other)
+    torch.testing.assert_close(quick.entropy, slow.entropy, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(quick.margin, slow.margin, rtol=1e-3, atol=1e-4)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from retro.encoder import (
+    GROUP,
     Conditioning,
     EncoderConfig,
     NeighbourEncoder,
@@ -91,6 +92,18 @@ def test_no_rows_at_all() -> None:
     """A batch in which no question has a neighbour."""
     made, (ids, mask, segments) = encoder(), batch()
     assert made(ids[:0], mask[:0], segments[:0]).shape == (0, 6, 8)
+    nothing = made.embed(ids[:0], segments[:0])
+    assert made.run_by_length(nothing, mask[:0], last=1).shape == (0, 6, 8)
+
+
+def test_rows_of_like_length_together_are_the_rows_as_they_stand() -> None:
+    made, (ids, mask, segments) = encoder(), batch(count=2 * GROUP + 3, size=12)
+    mask = torch.arange(12) < torch.randint(1, 13, (len(ids), 1))
+    with torch.no_grad():
+        x = made.embed(ids, segments)
+        for last in (None, 1):
+            expected, found = made.run(x, mask, last=last), made.run_by_length(x, mask, last)
+            torch.testing.assert_close(found[mask], expected[mask])
 
 
 def test_conditioning_starts_at_nothing_and_then_hears_its_own_chunk_only() -> None:
