@@ -167,7 +167,7 @@ class RetroLM(LM):  # type: ignore[misc]
         options = dict(settings)
         until = options.pop("until", None) or []
         until = [until] if isinstance(until, str) else [stop for stop in until if stop]
-        length = int(options.pop("max_gen_toks", MAX_NEW_TOKENS))
+        length = min(int(options.pop("max_gen_toks", MAX_NEW_TOKENS)), self.max_length - 1)
         if not options.get("do_sample"):
             options = {"do_sample": False}
         prompt = self.tok_encode(context)[-(self.max_length - length) :] or [self._eos]

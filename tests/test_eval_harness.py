@@ -133,3 +133,22 @@ def test_text_is_cut_before_the_first_stop() -> None:
     assert cut("one\ntwo. three", ["\n", "."]) == "one"
     assert cut("one", ["\n"]) == "one"
     assert cut("one", []) == "one"
+
+
+def test_a_task_that_wants_more_than_the_decoder_holds_gets_what_fits(
+    generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole prompt was kept then, and the decoder ran past its last position."""
+    monkeypatch.setattr(RetroLM, "max_length", 8)
+    lengths = []
+    plain = Generator.continued
+
+    def watched(self: Generator, prompts: list[list[int]], **settings: object) -> object:
+        lengths.append((len(prompts[0]), settings["max_new_tokens"]))
+        return plain(self, prompts, **settings)
+
+    monkeypatch.setattr(Generator, "continued", watched)
+    context = "Mars has two moons. Phobos is the larger one. " * 3
+    settings = {"max_gen_toks": 99, "until": []}
+    RetroLM(generator, "off").generate_until(requests("generate_until", [(context, settings)]))
+    assert lengths == [(1, 7)]
