@@ -100,7 +100,9 @@ def fit(files: Sequence[Path], checkpoint: Path, seed: int) -> None:
     Raises:
         UserError: a file holds no cases.
     """
-    rows = [row for file in files for row in _read(file) if row["label"] is not None]
+    rows = [row for file in files for row in _read(file)]
+    # Without any neighbour there are no signals: that is declined without asking the head.
+    rows = [row for row in rows if row["label"] is not None and row["signals"]]
     signals = [row["signals"] for row in rows]
     labels = [bool(row["label"]) for row in rows]
     titles, present = [row["title"] for row in rows], [bool(row["present"]) for row in rows]
@@ -140,9 +142,9 @@ def make_cases(
         UserError: no question's passage is among the documents.
     """
     row_of = {d.text.strip(): row for row, d in enumerate(documents)}
-    of_title: dict[str, set[str]] = {}
+    articles: dict[str, set[str]] = {}
     for document in documents:
-        of_title.setdefault(document.title, set()).add(document.id)
+        articles.setdefault(_article(document), set()).add(document.id)
     asked = []
     for path in data:
         for row in read_jsonl(path):
@@ -157,8 +159,13 @@ def make_cases(
     order = np.random.default_rng(seed).permutation(len(asked))[:limit]
     cases = []
     for question, answers, document in (asked[i] for i in order):
-        cases += _conditions(question, answers, document, of_title[document.title])
+        cases += _conditions(question, answers, document, articles[_article(document)])
     return cases
+
+
+def _article(document: Document) -> str:
+    """What tells which documents belong together; one without a title stands alone."""
+    return document.title or document.id
 
 
 def _conditions(
@@ -167,6 +174,6 @@ def _conditions(
     """An article of a single passage is taken away once, not twice."""
     removed = dict.fromkeys((frozenset({document.id}), frozenset(article))) if answers else {}
     return [
-        Case(question, answers, document.title, hidden, bool(answers) and not hidden)
+        Case(question, answers, _article(document), hidden, bool(answers) and not hidden)
         for hidden in (frozenset[str](), *removed)
     ]

@@ -46,6 +46,15 @@ def test_an_article_of_one_passage_is_taken_away_once(tmp_path: Path) -> None:
     assert [(sorted(c.hidden), c.held) for c in found] == [([], True), (["d2"], False)]
 
 
+def test_documents_without_a_title_are_no_article(tmp_path: Path) -> None:
+    """They counted as one: with it the whole database was taken away, and no head was fitted."""
+    untitled = [document(0, ""), document(1, "")]
+    data = tmp_path / "questions.jsonl"
+    data.write_text(json.dumps({"question": "Who?", "context": "Passage 1.", "answers": ["Ann"]}))
+    found = make_cases(untitled, [data], limit=9, hold_out=0, seed=0)
+    assert [(sorted(c.hidden), c.title) for c in found] == [([], "d1"), (["d1"], "d1")]
+
+
 def test_a_question_without_answers_is_asked_once_and_never_held(tmp_path: Path) -> None:
     assert cases(tmp_path, ("Who?", "Passage 0.", [])) == [
         Case("Who?", (), "Bern", frozenset(), False)
