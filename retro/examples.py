@@ -168,15 +168,19 @@ def gold_spans(answers: Sequence[str], document: int, table: WindowTable) -> dic
     """Where the answers stand in the windows of a document, as decoder token spans."""
     out: dict[int, list[Span]] = {}
     for chunk in table.covering(document):
-        spans = {
-            span
-            for answer in answers
-            for start in occurrences(answer, table.texts[chunk])
-            if (span := table.windows[chunk].span_of(start, start + len(answer)))
-        }
-        if spans:
+        if spans := answer_spans(answers, table.windows[chunk], table.texts[chunk]):
             out[chunk] = sorted(spans)
     return out
+
+
+def answer_spans(answers: Sequence[str], window: Window, text: str) -> set[Span]:
+    """Where the answers stand in one window of that text, as decoder token spans."""
+    return {
+        span
+        for answer in answers
+        for start in occurrences(answer, text)
+        if (span := window.span_of(start, start + len(answer)))
+    }
 
 
 def occurrences(needle: str, text: str) -> Iterator[int]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from index.disk import write_atomically
 from retro.answer import Answerer
-from retro.examples import occurrences
+from retro.examples import answer_spans
 from retro.reader import posterior, span_loss
 from retro.signals import match_prior
 from retro.train_head import Case, make_cases
@@ -84,9 +84,7 @@ def _right(
     """[K, R, W] bool: spans that spell an accepted answer, like ``logits``."""
     out = torch.zeros_like(logits, dtype=torch.bool)
     for k, (window, text) in enumerate(zip(windows, texts, strict=True)):
-        for answer in answers:
-            for start in occurrences(answer, text):
-                span = window.span_of(start, start + len(answer))
-                if span is not None and span[1] - span[0] < out.shape[2]:
-                    out[k, span[0], span[1] - span[0]] = True
+        for first, last in answer_spans(answers, window, text):
+            if last - first < out.shape[2]:
+                out[k, first, last - first] = True
     return out
