@@ -214,6 +214,27 @@ def copying(
     typer.echo(f"written: {out}/report.json, report.md")
 
 
+@app.command()
+def gains(
+    signals: Annotated[
+        list[Path], typer.Option("--signals", help="What `retro train signals` wrote; several too.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for report.json and report.md.")],
+    seed: Annotated[int, typer.Option(help="Draws the folds and the bootstrap.")] = 0,
+    resamples: Resamples = 500,
+) -> None:
+    """Fit the head without each kind of signal: what does the kind add?"""
+    from eval.gains import run
+    from eval.report import make_folder, origin
+
+    make_folder(out)
+    report = run(signals, seed=seed, num_resamples=resamples)
+    source = origin(signals[0], None, num_files=len(signals), seed=seed)
+    report.save(out, source)
+    typer.echo(report.markdown(source))
+    typer.echo(f"written: {out}/report.json, report.md")
+
+
 def _prepare(
     index: Path,
     data: Path,

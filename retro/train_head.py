@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from retro.signals import MODEL_SIGNALS, SIGNALS
 from retro.text import RIGHT_F1, exact_match, f1
 from retro.train_setup import held_out_titles, present_documents
 from retro.types import Answer
-from retro.uncertainty import fit_head
+from retro.uncertainty import ConfidenceHead, fit_head
 
 BATCH = 32
 
@@ -100,15 +100,10 @@ def fit(files: Sequence[Path], checkpoint: Path, seed: int) -> None:
     Raises:
         UserError: a file holds no cases.
     """
-    rows = [row for file in files for row in _read(file)]
-    # Without any neighbour there are no signals: that is declined without asking the head.
-    rows = [row for row in rows if row["label"] is not None and row["signals"]]
-    signals = [row["signals"] for row in rows]
-    labels = [bool(row["label"]) for row in rows]
-    titles, present = [row["title"] for row in rows], [bool(row["present"]) for row in rows]
-    signs = {name: signal.sign for name, signal in (SIGNALS | MODEL_SIGNALS).items()}
-    head = fit_head(signals, labels, titles, present=present, signs=signs, seed=seed)
-    confidences = head.score_rows(signals)
+    rows = read_cases(files)
+    head = fit_cases(rows, seed)
+    labels, present = [row["label"] for row in rows], [row["present"] for row in rows]
+    confidences = head.score_rows([row["signals"] for row in rows])
     # As if half of the questions were in the database, whatever their share in the collection.
     share = sum(present) / len(present)
     weights = [0.5 / share if there else 0.5 / (1 - share) for there in present]
@@ -117,6 +112,30 @@ def fit(files: Sequence[Path], checkpoint: Path, seed: int) -> None:
     head.save(checkpoint / HEAD)
     policy.save(checkpoint / POLICY)
     print(json.dumps({"threshold": policy.threshold, **head.statistics}, indent=1))
+
+
+def fit_cases(rows: Sequence[Mapping[str, Any]], seed: int) -> ConfidenceHead:
+    """The head fitted on cases as ``read_cases`` gives them."""
+    signs = {name: signal.sign for name, signal in (SIGNALS | MODEL_SIGNALS).items()}
+    return fit_head(
+        [row["signals"] for row in rows],
+        [row["label"] for row in rows],
+        [row["title"] for row in rows],
+        present=[row["present"] for row in rows],
+        signs=signs,
+        seed=seed,
+    )
+
+
+def read_cases(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """What ``collect`` wrote, without cases that have no label or, for want of any neighbour, no
+    signals: those are declined without asking the head.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    rows = [row for file in files for row in _read(file)]
+    return [row for row in rows if row["label"] is not None and row["signals"]]
 
 
 def _read(file: Path) -> list[dict[str, Any]]:

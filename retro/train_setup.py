@@ -247,6 +247,7 @@ def start_from(folder: Path | None, prepared: Prepared | TextSet) -> RetroForCau
         if not file.is_file():
             raise UserError(f"{folder}: no checkpoint here to start from; check --start")
         config = json.loads((folder / "config.json").read_text("utf-8"))
+        model.config.prior_weight = config.get("prior_weight", model.config.prior_weight)
         tune(model, config.get("base_training", "frozen"))
         model.load_state_dict(load_file(file), strict=False)
     return model

@@ -1,11 +1,13 @@
 """From signals to one calibrated probability; knows numbers and names, no model and no text.
 
-A ``ConfidenceHead`` is a logistic regression on standardised signals followed by a calibration map,
-stored as JSON. ``fit_head`` chooses each signal's scale, the L2 penalty and the calibration by
-cross-validation over groups, so that no article is both learned from and measured on. Boosted trees
-and pairwise products were measured and were no better (AUROC within .003), so there are none. A
-weight may be zero, but never has the sign that its signal's meaning forbids: such weights fit the
-questions at hand and mislead on others.
+A ``ConfidenceHead`` is a product of logistic regressions on standardised signals, followed by a
+calibration map, stored as JSON: P(right) = P(the facts are there) * P(right, if they are). The two
+go by different signals: what search found says little about whether it was read rightly.
+``fit_head`` chooses each signal's scale, the L2 penalties and the calibration by cross-validation
+over groups, so that no article is both learned from and measured on. Boosted trees and pairwise
+products were measured and were no better (AUROC within .003), so there are none. A weight may be
+zero, but never has the sign that its signal's meaning forbids: such weights fit the questions at
+hand and mislead on others.
 """
 
 from __future__ import annotations
@@ -24,7 +26,6 @@ from index.disk import write_atomically
 from index.errors import UserError
 from retro.calibration import (
     CALIBRATIONS,
-    PLAIN,
     Calibration,
     Floats,
     Kind,
@@ -35,9 +36,9 @@ from retro.calibration import (
     logit,
 )
 
-VERSION = 1
+VERSION = 2
 NUM_FOLDS = 5
-PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 """Candidate L2 penalties, on the mean log-loss of standardised signals."""
 
 _CLIP = 4.0  # standard deviations: beyond the fitted range a signal says no more
@@ -76,22 +77,35 @@ class Feature:
 
 
 @dataclass(frozen=True)
-class ConfidenceHead:
-    """Signals in, ``confidence`` out: the probability that the answer is right and supported.
-
-    ``statistics`` holds what was measured while fitting (out of fold), ``data_hash`` names the
-    rows it was fitted on.
-    """
+class Factor:
+    """One logistic regression: a probability that the answer needs in order to be right."""
 
     features: tuple[Feature, ...]
     bias: float
+
+    def logits(self, columns: Mapping[str, Floats]) -> Floats:
+        """Log-odds [n] from raw signals, [n] each; one number where no feature is left."""
+        weighed = [f.weight * f.standardise(columns[f.name]) for f in self.features]
+        return np.asarray(self.bias + sum(weighed))
+
+
+@dataclass(frozen=True)
+class ConfidenceHead:
+    """Signals in, ``confidence`` out: the probability that the answer is right and supported.
+
+    ``factors``: their probabilities are multiplied. ``statistics`` holds what was measured while
+    fitting (out of fold), ``data_hash`` names the rows it was fitted on.
+    """
+
+    factors: tuple[Factor, ...]
     calibration: Calibration
     data_hash: str = ""
     statistics: dict[str, float] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(f.name for f in self.features)
+        """The signals that any factor reads, in alphabetical order."""
+        return tuple(sorted({f.name for factor in self.factors for f in factor.features}))
 
     def score(self, signals: Mapping[str, float]) -> float:
         """Confidence in 0..1; raises UserError naming the signals that the head needs and lacks.
@@ -102,12 +116,9 @@ class ConfidenceHead:
 
     def score_rows(self, rows: Sequence[Mapping[str, float]]) -> Floats:
         """The same for many rows: [n]."""
-        return self.calibration(self.logits(_columns(rows, self.names)))
-
-    def logits(self, columns: Floats) -> Floats:
-        """Uncalibrated log-odds [n] of raw signals [n, features]."""
-        z = _standardise(self.features, columns)
-        return np.asarray(z @ np.array([f.weight for f in self.features]) + self.bias)
+        columns = _columns(rows, self.names)
+        logits = _product([factor.logits(columns) for factor in self.factors])
+        return self.calibration(np.broadcast_to(logits, len(rows)))
 
     def save(self, path: Path) -> None:
         """Writes JSON, whole or not at all."""
@@ -126,8 +137,10 @@ class ConfidenceHead:
                 )
             knots = stored["calibration"]
             return cls(
-                features=tuple(Feature(**f) for f in stored["features"]),
-                bias=float(stored["bias"]),
+                factors=tuple(
+                    Factor(tuple(Feature(**f) for f in factor["features"]), float(factor["bias"]))
+                    for factor in stored["factors"]
+                ),
                 calibration=Calibration(knots["kind"], tuple(knots["x"]), tuple(knots["y"])),
                 data_hash=str(stored["data_hash"]),
                 statistics=dict(stored["statistics"]),
@@ -149,10 +162,9 @@ def fit_head(
 ) -> ConfidenceHead:
     """Fits a head on one row of signals and one label (right and supported) per question.
 
-    ``present``: whether the facts stood in the database at all. Given, the weights are fitted on
-    the mean of both labels, so that a question answered wrongly from the right passage pulls
-    less against the signals that found the passage; what confidence means stays the same, since
-    calibration is learned on ``labels`` alone.
+    ``present``: whether the facts stood in the database at all. Given, two factors are fitted: on
+    all rows, that they did, and on the rows in which they did, that the answer is right. Where
+    there are not enough rows of each kind for that, one is, for the answer being right.
     ``signs``: +1 or -1 for signals whose weight must not be negative or positive (what a signal
     means is known beforehand: ``retro.signals``); 0 or no entry leaves it free.
     ``groups`` (articles, say) are never split between learning and measuring; without them every
@@ -175,43 +187,69 @@ def fit_head(
     names = sorted(set().union(*rows))
     columns = _columns(rows, names)
     held = y if present is None else np.asarray(present, dtype=np.float64)
-    target = (y + held) / 2
-    wanted = np.array([(signs or {}).get(name, 0) for name in names])
-    penalty, logits = _choose_penalty(columns, names, target, wanted, folds)
+    wanted = {name: (signs or {}).get(name, 0) for name in names}
+    everywhere = np.ones(len(y), dtype=bool)
+    two = _separable(y, held, folds)
+    targets = [(held, everywhere), (y, held > 0)] if two else [(y, everywhere)]
+    fitted = [_fit_factor(columns, *target, wanted, folds) for target in targets]
+    logits = _product([unseen for _, unseen, _ in fitted])
     kind, ece = _choose_calibration(logits, y, folds)
-    features, bias = _fit(columns, names, target, wanted, penalty)
+    penalties = dict(zip(("penalty", "penalty_right"), (f[2] for f in fitted), strict=False))
     return ConfidenceHead(
-        features=tuple(f for f in features if f.weight),
-        bias=bias,
+        factors=tuple(factor for factor, _, _ in fitted),
         calibration=CALIBRATIONS[kind](logits, y),
         data_hash=hashlib.sha256(
-            "".join(names).encode() + columns.tobytes() + y.tobytes() + held.tobytes()
+            "".join(names).encode()
+            + b"".join(columns[name].tobytes() for name in names)
+            + y.tobytes()
+            + held.tobytes()
         ).hexdigest(),
         statistics={
             "num_rows": len(y),
             "num_groups": len(set(groups)),
             "share_right": float(y.mean()),
-            "penalty": penalty,
+            **penalties,
             "auroc": auroc(logits, y),
-            **({"auroc_present": auroc(logits, held)} if held.min() < held.max() else {}),
+            **(_by_presence(logits, y, held) if two else {}),
             "ece": ece,
         },
     )
 
 
-def _columns(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> Floats:
-    """Raw signals [rows, names]; UserError naming those that any row lacks."""
+def _separable(y: Floats, held: Floats, folds: NDArray[np.int64]) -> bool:
+    """Whether outside of every fold there are rows without the facts, and with them rows both
+    right and wrong: else nothing can be learned of the two apart."""
+    kinds = np.where(held > 0, 1.0 + y, 0.0)
+    return all(len(np.unique(kinds[folds != fold])) == 3 for fold in np.unique(folds))
+
+
+def _by_presence(logits: Floats, y: Floats, held: Floats) -> dict[str, float]:
+    """How well facts that are there are told from those that are not, and right answers from
+    wrong ones where they are."""
+    there = held > 0
+    return {
+        "auroc_present": auroc(logits, held),
+        "auroc_right_if_present": auroc(logits[there], y[there]),
+    }
+
+
+def _product(logits: Sequence[Floats]) -> Floats:
+    """Log-odds [n] of the product of probabilities given as log-odds [n] each."""
+    if len(logits) == 1:
+        return np.asarray(logits[0])
+    log_p = -sum(np.logaddexp(0.0, -each) for each in logits)
+    return np.asarray(log_p - np.log(-np.expm1(log_p)))
+
+
+def _columns(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[str, Floats]:
+    """Raw signals by name, [rows] each; UserError naming those that any row lacks."""
     lacking = sorted({name for row in rows for name in names if name not in row})
     if lacking:
         raise UserError(
             f"signals missing for the confidence head: {', '.join(lacking)}; score with the model "
             "and index settings it was fitted with, or fit it again"
         )
-    return np.array([[row[name] for name in names] for row in rows], dtype=np.float64)
-
-
-def _standardise(features: Sequence[Feature], columns: Floats) -> Floats:
-    return np.stack([f.standardise(c) for f, c in zip(features, columns.T, strict=True)], axis=1)
+    return {name: np.array([row[name] for row in rows], dtype=np.float64) for name in names}
 
 
 def _folds(groups: Sequence[Hashable], seed: int) -> NDArray[np.int64]:
@@ -221,26 +259,34 @@ def _folds(groups: Sequence[Hashable], seed: int) -> NDArray[np.int64]:
     return np.asarray(fold[[number[g] for g in groups]], dtype=np.int64)
 
 
-def _choose_penalty(
-    columns: Floats,
-    names: Sequence[str],
+def _fit_factor(
+    columns: Mapping[str, Floats],
     y: Floats,
-    signs: NDArray[np.int64],
+    learned: NDArray[np.bool_],
+    signs: Mapping[str, int],
     folds: NDArray[np.int64],
-) -> tuple[float, Floats]:
-    """The penalty with the least out-of-fold log-loss, and its out-of-fold logits [n]."""
+) -> tuple[Factor, Floats, float]:
+    """The factor for label ``y`` [n], from the rows ``learned`` [n]; its out-of-fold logits on all
+    rows [n]; and its penalty, which is the one with the least out-of-fold log-loss."""
 
     def out_of_fold(penalty: float) -> Floats:
         logits = np.empty(len(y))
         for fold in np.unique(folds):
             held = folds == fold
-            features, bias = _fit(columns[~held], names, y[~held], signs, penalty)
-            logits[held] = ConfidenceHead(features, bias, PLAIN).logits(columns[held])
+            rows = learned & ~held
+            factor = _fit(_rows(columns, rows), y[rows], signs, penalty)
+            logits[held] = factor.logits(_rows(columns, held))
         return logits
 
     tried = {penalty: out_of_fold(penalty) for penalty in PENALTIES}
-    best = min(tried, key=lambda penalty: log_loss(tried[penalty], y))
-    return best, tried[best]
+    best = min(tried, key=lambda penalty: log_loss(tried[penalty][learned], y[learned]))
+    factor = _fit(_rows(columns, learned), y[learned], signs, best)
+    features = tuple(f for f in factor.features if f.weight)
+    return replace(factor, features=features), tried[best], best
+
+
+def _rows(columns: Mapping[str, Floats], rows: NDArray[np.bool_]) -> dict[str, Floats]:
+    return {name: values[rows] for name, values in columns.items()}
 
 
 def _choose_calibration(logits: Floats, y: Floats, folds: NDArray[np.int64]) -> tuple[Kind, float]:
@@ -259,12 +305,14 @@ def _choose_calibration(logits: Floats, y: Floats, folds: NDArray[np.int64]) -> 
 
 
 def _fit(
-    columns: Floats, names: Sequence[str], y: Floats, signs: NDArray[np.int64], penalty: float
-) -> tuple[tuple[Feature, ...], float]:
-    unweighted = [_prepare(n, c, y) for n, c in zip(names, columns.T, strict=True)]
-    bias, weights = _signed_logistic(_standardise(unweighted, columns), y, signs, penalty)
+    columns: Mapping[str, Floats], y: Floats, signs: Mapping[str, int], penalty: float
+) -> Factor:
+    unweighted = [_prepare(name, values, y) for name, values in columns.items()]
+    z = np.stack([f.standardise(columns[f.name]) for f in unweighted], axis=1)
+    wanted = np.array([signs[f.name] for f in unweighted])
+    bias, weights = _signed_logistic(z, y, wanted, penalty)
     weighted = zip(unweighted, weights, strict=True)
-    return tuple(replace(f, weight=float(w)) for f, w in weighted), bias
+    return Factor(tuple(replace(f, weight=float(w)) for f, w in weighted), bias)
 
 
 def _signed_logistic(

@@ -292,11 +292,14 @@ def test_both_stages_run_from_the_command_line(
     is nothing to write."""
     assert prepare(ready, distractors) == cli.DONE
     assert qa(ready, "read") == cli.DONE
+    file = ready / "read" / "config.json"  # as `retro train prior` sets it
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"prior_weight": 1.5}))
     more = ["--stage", "answer", "--start", str(ready / "read"), "--removed", "0.9"]
     assert qa(ready, "write", *more) == cli.DONE
     read, write = load(ready / "read").state_dict(), load(ready / "write").state_dict()
     changed = {name.split(".")[0] for name in read if not torch.equal(read[name], write[name])}
     assert changed == {"cca", "gate"}
+    assert load(ready / "write").config.prior_weight == 1.5
     assert "  em " in capsys.readouterr().out
 
 

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from index.errors import UserError
-from retro.calibration import auroc, calibration_error, isotonic, log_loss, logistic, platt
+from retro.calibration import (
+    PLAIN,
+    auroc,
+    calibration_error,
+    isotonic,
+    log_loss,
+    logistic,
+    platt,
+)
 from retro.uncertainty import ConfidenceHead, fit_head
 
 Floats = NDArray[np.float64]
@@ -52,14 +60,14 @@ def test_one_row_scores_like_many(head: ConfidenceHead) -> None:
 
 
 def test_weights_follow_the_signals(head: ConfidenceHead) -> None:
-    weights = {f.name: f.weight for f in head.features}
+    weights = {f.name: f.weight for f in head.factors[0].features}
     assert weights["near"] > 5 * abs(weights["noise"])
     assert weights["p"] > 5 * abs(weights["noise"])
     assert "constant" not in weights
 
 
 def test_a_probability_is_taken_as_log_odds(head: ConfidenceHead) -> None:
-    assert {f.name: f.scale for f in head.features}["p"] == "logit"
+    assert {f.name: f.scale for f in head.factors[0].features}["p"] == "logit"
 
 
 def test_the_same_rows_give_the_same_head(head: ConfidenceHead) -> None:
@@ -69,21 +77,44 @@ def test_the_same_rows_give_the_same_head(head: ConfidenceHead) -> None:
     assert changed.data_hash != head.data_hash
 
 
-def test_knowing_what_was_there_ranks_presence_better_and_stays_calibrated() -> None:
+def presence(num: int = 3000) -> tuple[list[dict[str, float]], list[bool], list[bool]]:
     """``near`` tells whether the facts were there, ``sure`` whether they were read rightly."""
     rng = np.random.default_rng(0)
-    present = rng.random(3000) < 0.5
-    right = present & (rng.random(3000) < 0.6)
-    near = rng.normal(size=3000) + 2.0 * present
-    sure = rng.normal(size=3000) + 2.0 * right
+    present = rng.random(num) < 0.5
+    right = present & (rng.random(num) < 0.6)
+    near = rng.normal(size=num) + 4.0 * present
+    sure = rng.normal(size=num) + 2.0 * right
     rows = [{"near": float(a), "sure": float(b)} for a, b in zip(near, sure, strict=True)]
-    alone = fit_head(rows, right.tolist())
-    both = fit_head(rows, right.tolist(), present=present.tolist())
-    there = present.astype(np.float64)
-    gain = [auroc(head.score_rows(rows), there) for head in (alone, both)]
-    assert gain[1] > gain[0] + 0.005
-    assert both.statistics["auroc_present"] == pytest.approx(gain[1], abs=0.01)
-    assert calibration_error(both.score_rows(rows), right.astype(np.float64)) < 0.03
+    return rows, right.tolist(), present.tolist()
+
+
+def test_two_factors_tell_presence_and_rightness_apart_and_stay_calibrated() -> None:
+    rows, right, present = presence()
+    alone = fit_head(rows, right)
+    both = fit_head(rows, right, present=present)
+    assert (len(alone.factors), len(both.factors)) == (1, 2)
+    before, after = (head.score_rows(rows) for head in (alone, both))
+    y, held = np.array(right, dtype=np.float64), np.array(present, dtype=np.float64)
+    assert auroc(after[present], y[present]) > auroc(before[present], y[present]) + 0.01
+    assert both.statistics["auroc_present"] == pytest.approx(auroc(after, held), abs=0.01)
+    among = auroc(after[present], y[present])
+    assert both.statistics["auroc_right_if_present"] == pytest.approx(among, abs=0.02)
+    assert calibration_error(after, y) < 0.03
+
+
+def test_a_product_is_the_product_of_its_factors_probabilities() -> None:
+    rows, right, present = presence(400)
+    head = fit_head(rows, right, present=present)
+    plain = ConfidenceHead(head.factors, PLAIN)
+    each = [ConfidenceHead((factor,), PLAIN).score_rows(rows) for factor in head.factors]
+    assert plain.score_rows(rows) == pytest.approx(each[0] * each[1], rel=1e-9)
+
+
+def test_without_wrong_answers_among_the_present_one_factor_is_fitted() -> None:
+    rows, _, present = presence(400)
+    head = fit_head(rows, present, present=present)
+    assert len(head.factors) == 1
+    assert "auroc_present" not in head.statistics
 
 
 def test_no_weight_is_against_its_sign_and_what_is_dropped_costs_little() -> None:
@@ -95,8 +126,8 @@ def test_no_weight_is_against_its_sign_and_what_is_dropped_costs_little() -> Non
     rows = [{"near": float(a), "echo": float(b)} for a, b in zip(near, echo, strict=True)]
     free = fit_head(rows, labels.tolist())
     signed = fit_head(rows, labels.tolist(), signs={"near": 1, "echo": 1})
-    assert {f.name: f.weight < 0 for f in free.features} == {"echo": True, "near": False}
-    assert [f.name for f in signed.features] == ["near"]
+    assert {f.name: f.weight < 0 for f in free.factors[0].features} == {"echo": True, "near": False}
+    assert [f.name for f in signed.factors[0].features] == ["near"]
     assert signed.statistics["auroc"] > free.statistics["auroc"] - 0.02
 
 
@@ -104,7 +135,7 @@ def test_saving_and_loading_keep_every_score(head: ConfidenceHead, tmp_path: Pat
     head.save(tmp_path / "head.json")
     assert ConfidenceHead.load(tmp_path / "head.json") == head
     assert [p.name for p in tmp_path.iterdir()] == ["head.json"]
-    assert json.loads((tmp_path / "head.json").read_text())["version"] == 1
+    assert json.loads((tmp_path / "head.json").read_text())["version"] == 2
 
 
 def test_missing_signals_are_named(head: ConfidenceHead) -> None:
@@ -125,7 +156,7 @@ def test_no_value_of_a_signal_breaks_the_score(head: ConfidenceHead, value: floa
 
 def test_nan_counts_as_the_mean(head: ConfidenceHead) -> None:
     row = sample(1)[0][0]
-    mean = next(f.mean for f in head.features if f.name == "near")
+    mean = next(f.mean for f in head.factors[0].features if f.name == "near")
     assert head.score({**row, "near": math.nan}) == pytest.approx(head.score({**row, "near": mean}))
 
 
@@ -165,7 +196,7 @@ def test_rows_with_unlike_signals_are_named() -> None:
         fit_head([{"a": 1.0}], [True, False])
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 2}'])
 def test_a_file_that_is_no_head_is_the_users_mistake(tmp_path: Path, text: str) -> None:
     (tmp_path / "head.json").write_text(text)
     with pytest.raises(UserError, match=r"head\.json is not a confidence head"):
@@ -178,7 +209,7 @@ def test_a_head_of_another_version_is_refused(head: ConfidenceHead, tmp_path: Pa
     head.save(tmp_path / "head.json")
     stored = json.loads((tmp_path / "head.json").read_text()) | {"version": 99}
     (tmp_path / "head.json").write_text(json.dumps(stored))
-    with pytest.raises(UserError, match="version 99, this program reads version 1"):
+    with pytest.raises(UserError, match="version 99, this program reads version 2"):
         ConfidenceHead.load(tmp_path / "head.json")
 
 

@@ -175,10 +175,10 @@ def write_head(checkpoint: Path) -> None:
     from retro.answer import HEAD, POLICY
     from retro.calibration import PLAIN
     from retro.policy import AbstentionPolicy
-    from retro.uncertainty import ConfidenceHead, Feature
+    from retro.uncertainty import ConfidenceHead, Factor, Feature
 
     feature = Feature("span_probability", "identity", mean=0.2, deviation=0.1, weight=1.0)
-    ConfidenceHead((feature,), 0.0, PLAIN).save(checkpoint / HEAD)
+    ConfidenceHead((Factor((feature,), 0.0),), PLAIN).save(checkpoint / HEAD)
     AbstentionPolicy().save(checkpoint / POLICY)
 
 
