@@ -143,7 +143,11 @@ def _calibration(found: Figures) -> Table:
         for label, one in labels.items()
     ]
     columns = ["questions", "right means", "share right", *map(_words, keys)]
-    return Table("Confidence as the probability of being right", columns, rows)
+    note = (
+        "Coverage is of all questions: where the facts were taken from half of them, of the "
+        "answerable ones it is about twice that."
+    )
+    return Table("Confidence as the probability of being right", columns, rows, note)
 
 
 def _selection(name: str, found: Figures) -> Table:
