@@ -149,6 +149,18 @@ def lm(
 
 
 @app.command()
+def average(
+    checkpoints: Annotated[list[Path], typer.Argument(help="Folders of two or more checkpoints.")],
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoint made of them.")],
+) -> None:
+    """Average the weights of checkpoints that were trained on from the same one."""
+    from retro.averaging import average as run
+
+    run(checkpoints, out)
+    typer.echo(f"{out}: fit search's weight and the head again: retro train prior, signals, head")
+
+
+@app.command()
 def prior(
     index: Index,
     data: Data,
