@@ -51,6 +51,19 @@ def prepare(
 
 
 @app.command()
+def distant(
+    index: Annotated[Path, typer.Option(help="Index to look for the passages in.")],
+    data: Annotated[list[Path], typer.Option(help="Questions: JSON lines with question, answers.")],
+    out: Annotated[Path, typer.Option(help="JSON lines to write: question, context, answers.")],
+    depth: Annotated[int, typer.Option(min=1, help="Passages looked at for an answer.")] = 4,
+) -> None:
+    """Find passages for questions that come without: those that hold an answer's words."""
+    from retro.distant import find_passages
+
+    find_passages(index, data, out, depth=depth)
+
+
+@app.command()
 def qa(
     prepared: Annotated[
         list[Path], typer.Option(help="What `retro train prepare` wrote; several are joined.")
