@@ -182,9 +182,7 @@ def lm(
     text = Text.of(load(checkpoint or DEFAULT_CHECKPOINT), text_set)
     report = run(text, limit, seed=seed, num_resamples=resamples)
     source = origin(data, None, seed=seed, checkpoint=checkpoint or "shipped")
-    report.save(out, source)
-    typer.echo(report.markdown(source))
-    typer.echo(f"written: {out}/report.json, report.md")
+    _save(report, out, source)
 
 
 @app.command()
@@ -209,9 +207,7 @@ def copying(
     generator = Generator.of(load(checkpoint or DEFAULT_CHECKPOINT), retriever)
     report = run(generator, num_prompts=prompts, num_chunks=chunks, k=k, seed=seed)
     source = origin(index, retriever.manifest, seed=seed, k=k, checkpoint=checkpoint or "shipped")
-    report.save(out, source)
-    typer.echo(report.markdown(source))
-    typer.echo(f"written: {out}/report.json, report.md")
+    _save(report, out, source)
 
 
 @app.command()
@@ -230,9 +226,7 @@ def gains(
     make_folder(out)
     report = run(signals, seed=seed, num_resamples=resamples)
     source = origin(signals[0], None, num_files=len(signals), seed=seed)
-    report.save(out, source)
-    typer.echo(report.markdown(source))
-    typer.echo(f"written: {out}/report.json, report.md")
+    _save(report, out, source)
 
 
 def _prepare(
@@ -259,6 +253,11 @@ def _finish(report: Report, out: Path, data: Path, answerer: Answering, **settin
     from eval.report import origin
 
     source = origin(data, answerer.retriever.manifest, **settings)
+    _save(report, out, source, "predictions.jsonl")
+
+
+def _save(report: Report, out: Path, source: dict[str, Any], *more: str) -> None:
+    """Writes the report and shows it; ``more`` files were written beside it."""
     report.save(out, source)
     typer.echo(report.markdown(source))
-    typer.echo(f"written: {out}/report.json, report.md, predictions.jsonl")
+    typer.echo(f"written: {out}/{', '.join(('report.json', 'report.md', *more))}")

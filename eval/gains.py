@@ -19,11 +19,10 @@ from eval.report import Report, Table, watched
 from index.errors import UserError
 from retro.signals import MODEL_SIGNALS, SIGNALS
 from retro.train_head import fit_cases, read_cases
+from retro.uncertainty import NUM_FOLDS, folds_of
 
 Floats = NDArray[np.float64]
 Row = Mapping[str, Any]
-
-NUM_FOLDS = 5
 
 LABELS = {"present": "facts there", "label": "right"}
 
@@ -84,18 +83,15 @@ def families_of(rows: Sequence[Row]) -> dict[str, set[str]]:
 def out_of_fold(rows: Sequence[Row], without: Collection[str], seed: int) -> Floats:
     """Confidence [n] of each case by a head that has not seen its title nor the signals
     ``without``."""
-    titles = list(dict.fromkeys(row["title"] for row in rows))
-    order = np.random.default_rng(seed).permutation(len(titles))
-    fold = {titles[t]: place % NUM_FOLDS for place, t in enumerate(order)}
+    folds = folds_of([row["title"] for row in rows], seed)
     kept = [
         {**row, "signals": {n: v for n, v in row["signals"].items() if n not in without}}
         for row in rows
     ]
     confidence = np.empty(len(rows))
     for held in range(NUM_FOLDS):
-        seen = [row for row in kept if fold[row["title"]] != held]
-        unseen = [i for i, row in enumerate(kept) if fold[row["title"]] == held]
-        head = fit_cases(seen, seed)
+        head = fit_cases([kept[i] for i in np.flatnonzero(folds != held)], seed)
+        unseen = np.flatnonzero(folds == held)
         confidence[unseen] = head.score_rows([kept[i]["signals"] for i in unseen])
     return confidence
 

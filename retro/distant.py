@@ -35,6 +35,7 @@ def find_passages(index: Path, data: Sequence[Path], out: Path, *, depth: int) -
     """
     from index.retriever import Retriever
 
+    out.parent.mkdir(parents=True, exist_ok=True)
     retriever = Retriever.open(index)
     asked = [row for path in data for row in read_jsonl(path)]
     found = list(answered(retriever, asked, depth))

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from index.devices import fast_dtype
@@ -32,6 +32,9 @@ from retro.windows import Windower
 _LOG = logging.getLogger(__name__)
 
 DEFAULT_CHECKPOINT = Path(__file__).parent / "checkpoint"
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+"""The files of a checkpoint folder."""
 
 
 def retrofit(
@@ -84,19 +87,7 @@ def load(
         UserError: the folder holds no whole checkpoint, or its base can't be found.
     """
     folder = Path(folder)
-    file = folder / "model.safetensors"
-    if not (folder / "config.json").is_file() or not file.is_file():
-        raise UserError(f"{folder}: no checkpoint here (config.json and model.safetensors)")
-    try:
-        config = RetroConfig(**json.loads((folder / "config.json").read_text("utf-8")))
-        trained = load_file(file)
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise UserError(
-            f"{folder}: damaged config.json or model.safetensors ({error}); "
-            "copy or train the checkpoint again"
-        ) from error
-    if config.base_training not in BASES:
-        raise UserError(f"{folder}: config.json: base_training is none of {', '.join(BASES)}")
+    config, trained = read_checkpoint(folder)
     dtype = dtype or fast_dtype()
     base = load_base(config.base_name, dtype)
     _check_base(config, folder)
@@ -108,7 +99,7 @@ def load(
     odd = expected.keys() ^ trained.keys()
     odd |= {k for k in expected.keys() - odd if expected[k].shape != trained[k].shape}
     if odd:
-        raise UserError(f"{file}: does not fit its config.json (e.g. {min(odd)})")
+        raise UserError(f"{folder / WEIGHTS}: does not fit its config.json (e.g. {min(odd)})")
     model.load_state_dict(trained, strict=False, assign=True)
     base.tie_weights()
     base.requires_grad_(False)
@@ -121,14 +112,42 @@ def load(
 
 def save(model: RetroForCausalLM, folder: Path | str) -> None:
     """Writes ``config.json`` and what was trained, in bfloat16, to ``folder``."""
-    folder = Path(folder)
+    trained = {name: _stored(value) for name, value in kept(model).items()}
+    write_checkpoint(model.config, trained, Path(folder))
+
+
+def read_checkpoint(folder: Path) -> tuple[RetroConfig, dict[str, torch.Tensor]]:
+    """What a checkpoint folder holds: the configuration, and what was trained by name.
+
+    Raises:
+        UserError: it holds no whole checkpoint.
+    """
+    file = folder / WEIGHTS
+    if not (folder / CONFIG).is_file() or not file.is_file():
+        raise UserError(f"{folder}: no checkpoint here ({CONFIG} and {WEIGHTS})")
+    try:
+        config = RetroConfig(**json.loads((folder / CONFIG).read_text("utf-8")))
+        trained = load_file(file)
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{folder}: damaged {CONFIG} or {WEIGHTS} ({error}); copy or train the checkpoint again"
+        ) from error
+    if config.base_training not in BASES:
+        raise UserError(f"{folder}: {CONFIG}: base_training is none of {', '.join(BASES)}")
+    return config, trained
+
+
+def write_checkpoint(
+    config: PretrainedConfig, trained: dict[str, torch.Tensor], folder: Path
+) -> None:
+    """Writes a checkpoint folder, each file whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / "model.safetensors.partial"
-    save_file({name: _stored(value) for name, value in kept(model).items()}, partial)
-    partial.replace(folder / "model.safetensors")
-    partial = folder / "config.json.partial"
-    model.config.to_json_file(str(partial))
-    partial.replace(folder / "config.json")
+    partial = folder / f"{WEIGHTS}.partial"
+    save_file(trained, partial)
+    partial.replace(folder / WEIGHTS)
+    partial = folder / f"{CONFIG}.partial"
+    config.to_json_file(str(partial))
+    partial.replace(folder / CONFIG)
 
 
 def _stored(value: torch.Tensor) -> torch.Tensor:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
 from index.errors import UserError
 from index.sources import Document
@@ -18,11 +16,11 @@ from retro.model import RetroForCausalLM
 from retro.prepared import Prepared
 from retro.processes import processes, tell
 from retro.prompts import Prompter
-from retro.retrofit import load_windower, retrofit
+from retro.retrofit import load_windower, read_checkpoint, retrofit
 from retro.text_data import TextSet, prepare_text
 from retro.train_lm import RETRIEVALS, Text, TextRecipe, bits_per_byte, train_text
 from retro.train_qa import LOSSES, Reading, TrainConfig, reading_quality, train
-from retro.tuning import tune
+from retro.tuning import Base, tune
 
 if TYPE_CHECKING:
     from index.retriever import Retriever
@@ -243,11 +241,8 @@ def start_from(folder: Path | None, prepared: Prepared | TextSet) -> RetroForCau
     if torch.cuda.is_available():
         torch.nn.Module.to(model, "cuda")
     if folder is not None:
-        file = folder / "model.safetensors"
-        if not file.is_file():
-            raise UserError(f"{folder}: no checkpoint here to start from; check --start")
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-        model.config.prior_weight = config.get("prior_weight", model.config.prior_weight)
-        tune(model, config.get("base_training", "frozen"))
-        model.load_state_dict(load_file(file), strict=False)
+        config, trained = read_checkpoint(folder)
+        model.config.prior_weight = config.prior_weight
+        tune(model, cast(Base, config.base_training))
+        model.load_state_dict(trained, strict=False)
     return model

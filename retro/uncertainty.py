@@ -178,7 +178,7 @@ def fit_head(
     groups = range(len(y)) if groups is None else groups
     if not len(rows) == len(y) == len(groups) == len(present or y):
         raise ValueError(f"{len(rows)} rows, {len(y)} labels, {len(groups)} groups")
-    folds = _folds(groups, seed)
+    folds = folds_of(groups, seed)
     if folds.max(initial=0) == 0 or y.min() == y.max():
         raise UserError(
             f"cannot fit a confidence head on {len(y)} rows in {len(set(groups))} groups with "
@@ -252,8 +252,8 @@ def _columns(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[
     return {name: np.array([row[name] for row in rows], dtype=np.float64) for name in names}
 
 
-def _folds(groups: Sequence[Hashable], seed: int) -> NDArray[np.int64]:
-    """A fold for each row [n]; a group's rows share one."""
+def folds_of(groups: Sequence[Hashable], seed: int) -> NDArray[np.int64]:
+    """One of ``NUM_FOLDS`` folds for each row [n]; a group's rows share one."""
     number = {group: i for i, group in enumerate(dict.fromkeys(groups))}
     fold = np.random.default_rng(seed).permutation(len(number)) % NUM_FOLDS
     return np.asarray(fold[[number[g] for g in groups]], dtype=np.int64)

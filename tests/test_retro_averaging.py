@@ -55,8 +55,8 @@ def test_what_cannot_be_averaged_is_told_in_one_line(
     for given, told in (
         ([own], "give two checkpoints"),
         ([own, str(other)], "not shaped like"),
-        ([own, str(damaged)], "no whole checkpoint"),
-        ([own, str(tmp_path / "absent")], "no whole checkpoint"),
+        ([own, str(damaged)], "damaged config.json or model.safetensors"),
+        ([own, str(tmp_path / "absent")], "absent: no checkpoint here"),
     ):
         assert main(["train", "average", *given, "--out", out]) == 2
         error = capsys.readouterr().err

@@ -18,7 +18,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def distant(index: Path, rows: list[dict[str, Any]], folder: Path, *more: str) -> int:
-    data, out = folder / "asked.jsonl", folder / "found.jsonl"
+    data, out = folder / "asked.jsonl", folder / "new" / "found.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     given = ["--index", str(index), "--data", str(data), "--out", str(out)]
     return main(["train", "distant", *given, *more])
@@ -38,7 +38,7 @@ def test_the_passage_that_holds_an_answer_is_found(
     ]
     assert distant(index, rows, tmp_path) == 0
     assert "2 of 7 questions" in capsys.readouterr().out
-    found = [json.loads(line) for line in (tmp_path / "found.jsonl").read_text().splitlines()]
+    found = [json.loads(line) for line in (tmp_path / "new/found.jsonl").read_text().splitlines()]
     assert [(row["id"], row["answers"]) for row in found] == [(1, ["Warsaw"]), (2, ["Florence"])]
     assert [row["context"] for row in found] == [tiny.DOCUMENTS["Curie"], tiny.DOCUMENTS["Piano"]]
 
@@ -56,7 +56,7 @@ def test_nothing_found_is_told_and_nothing_written(
     rows = [{"question": "Who plays the violin?", "answers": ["Menuhin"]}]
     assert distant(index, rows, tmp_path) == 2
     assert "none of 1 questions has an answer in its 4 best passages" in capsys.readouterr().err
-    assert not (tmp_path / "found.jsonl").exists()
+    assert not (tmp_path / "new/found.jsonl").exists()
 
 
 def test_what_is_found_can_be_prepared_for_training(index: Path, tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ def test_two_factors_tell_presence_and_rightness_apart_and_stay_calibrated() -> 
     assert (len(alone.factors), len(both.factors)) == (1, 2)
     before, after = (head.score_rows(rows) for head in (alone, both))
     y, held = np.array(right, dtype=np.float64), np.array(present, dtype=np.float64)
+    assert auroc(after, held) > auroc(before, held) + 0.005
     assert auroc(after[present], y[present]) > auroc(before[present], y[present]) + 0.01
     assert both.statistics["auroc_present"] == pytest.approx(auroc(after, held), abs=0.01)
     among = auroc(after[present], y[present])
