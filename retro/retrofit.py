@@ -24,7 +24,7 @@ from index.errors import UserError
 from index.weights import load_tokenizer, resolve, tensors_sha256
 from retro.config import RetroConfig, default_cca_layers
 from retro.copying import blank_spellings
-from retro.encoder import EncoderConfig, bert_state
+from retro.encoder import EncoderConfig, pretrained_state
 from retro.model import RetroForCausalLM
 from retro.tuning import BASES, add_adapters, kept
 from retro.windows import Windower
@@ -54,21 +54,23 @@ def retrofit(
         UserError: weights can't be found, or the decoder's family is not known.
     """
     folder = resolve(encoder_name)
-    encoder = EncoderConfig.from_bert(json.loads((folder / "config.json").read_text()))
+    encoder = EncoderConfig.of_pretrained(
+        json.loads((folder / "config.json").read_text()), **changes.pop("encoder", {})
+    )
     rerun = changes.get("dropout_layers", RetroConfig().dropout_layers)
     dropped = {"dropout_from": max(0, encoder.num_hidden_layers - rerun)}
     dtype = dtype or fast_dtype()
     base = load_base(base_name, dtype)
     config = RetroConfig(
         base=_without_path(base.config.to_dict()),
-        encoder=vars(encoder) | dropped | changes.pop("encoder", {}),
+        encoder=vars(encoder) | dropped,
         base_name=base_name,
         base_hash=tensors_sha256(resolve(base_name)),
         encoder_name=encoder_name,
         **({"cca_layers": default_cca_layers(base.config.num_hidden_layers)} | changes),
     )
     model = RetroForCausalLM(config, base)
-    model.encoder.load_state_dict(bert_state(load_file(folder / "model.safetensors")), strict=False)
+    model.encoder.load_state_dict(_pretrained(encoder_name), strict=False)
     for weight in kept(model).values():  # begin as a checkpoint would keep it
         if weight.is_floating_point():
             weight.data = weight.data.bfloat16()
@@ -104,10 +106,15 @@ def load(
     base.tie_weights()
     base.requires_grad_(False)
     assert config.encoder_name is not None
-    frozen = load_file(resolve(config.encoder_name) / "model.safetensors")
-    embeddings = bert_state(frozen)["tokens.weight"]
-    model.encoder.tokens.load_state_dict({"weight": embeddings}, assign=True)
+    frozen = {f"encoder.{k}": v for k, v in _pretrained(config.encoder_name).items()}
+    held = model.state_dict().keys() - expected.keys()
+    model.load_state_dict({k: v for k, v in frozen.items() if k in held}, strict=False, assign=True)
     return _ready(model, dtype)
+
+
+def _pretrained(encoder: str) -> dict[str, torch.Tensor]:
+    """The weights of a pretrained encoder by name, in the names of ``NeighbourEncoder``."""
+    return pretrained_state(load_file(resolve(encoder) / "model.safetensors"))
 
 
 def save(model: RetroForCausalLM, folder: Path | str) -> None:
@@ -180,7 +187,9 @@ def load_base(name: str | None, dtype: torch.dtype) -> Any:
 
 def _ready(model: RetroForCausalLM, dtype: torch.dtype) -> RetroForCausalLM:
     nn.Module.to(model, dtype)
-    model.encoder.tokens.requires_grad_(False)
+    held = kept(model)
+    for name, weight in model.encoder.named_parameters():
+        weight.requires_grad_(f"encoder.{name}" in held)
     model.eval()
     return model
 

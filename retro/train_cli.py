@@ -40,6 +40,7 @@ def prepare(
     hold_out: HoldOut = 40,
     limit: Annotated[int | None, typer.Option(min=1, help="Questions to keep.")] = None,
     seed: Annotated[int, typer.Option(help="Which questions are kept.")] = 11,
+    encoder: Annotated[str, typer.Option(help="Neighbour encoder to tokenise for.")] = "minilm",
 ) -> None:
     """Tokenise passages and questions, search distractors, and write one training file.
 
@@ -47,7 +48,16 @@ def prepare(
     """
     from retro.train_setup import prepare as work
 
-    work(index, data, out, searched=searched, hold_out=hold_out, limit=limit, seed=seed)
+    work(
+        index,
+        data,
+        out,
+        searched=searched,
+        hold_out=hold_out,
+        limit=limit,
+        seed=seed,
+        encoder=encoder,
+    )
 
 
 @app.command()
@@ -80,6 +90,12 @@ def qa(
     first_layer: Annotated[
         int, typer.Option(min=0, help="Lowest encoder layer that the reader stage trains.")
     ] = 0,
+    encoder_layers: Annotated[
+        int | None, typer.Option(min=1, help="Without --start: encoder layers kept; default: all.")
+    ] = None,
+    encoder_lora: Annotated[
+        int, typer.Option(min=0, help="Without --start: rank of adapters that learn in its place.")
+    ] = 0,
     lr: Annotated[float, typer.Option(min=0, help="Highest learning rate.")] = 2e-4,
     seed: Annotated[int, typer.Option(help="Order, draws and dropout.")] = 11,
     threads: Threads = None,
@@ -97,6 +113,8 @@ def qa(
         num_neighbours=k,
         removed=removed,
         first_layer=first_layer,
+        encoder_layers=encoder_layers,
+        encoder_lora=encoder_lora,
         lr=lr,
         warmup=warmup,
         seed=seed,

@@ -37,12 +37,23 @@ POOL = 40
 class TrainConfig(Recipe):
     """One stage's recipe. ``removed``: share of questions whose gold window is taken away.
     ``first_layer``: the lowest encoder layer that stage ``reader`` trains (those below need no
-    backward pass)."""
+    backward pass). Of a model that begins from nothing, ``encoder_layers``: how many of the
+    pretrained encoder's layers are kept (None: all), and ``encoder_lora``: the rank of the adapters
+    that learn in their place (0: they learn themselves)."""
 
     stage: str = "reader"
     num_neighbours: int = 2
     removed: float = 0.12
     first_layer: int = 0
+    encoder_layers: int | None = None
+    encoder_lora: int = 0
+
+    def encoder_changes(self) -> dict[str, int]:
+        """Fields of ``EncoderConfig`` for a model that begins from nothing."""
+        changes = {"lora_rank": self.encoder_lora, "lora_from": self.first_layer}
+        if self.encoder_layers is not None:
+            changes["num_hidden_layers"] = self.encoder_layers
+        return changes
 
 
 @dataclass
@@ -128,7 +139,7 @@ def stage_modules(model: RetroForCausalLM, config: TrainConfig) -> list[torch.nn
     """The modules that a stage trains; what lies below them is frozen."""
     if config.stage != "reader":
         return [model.cca, model.gate]
-    if not config.first_layer:
+    if not config.first_layer or model.encoder.config.lora_rank:
         return [model.encoder, model.reader]
     model.encoder.requires_grad_(False)
     learning = list(model.encoder.layers[config.first_layer :])

@@ -99,7 +99,7 @@ def run_qa(
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(config.seed)
-    model = start_from(start, prepared)
+    model = start_from(start, prepared, config.encoder_changes())
     windower = load_windower(prepared.encoder, prepared.base)
     keep = [
         i
@@ -235,14 +235,33 @@ def search_all(retriever: Retriever, examples: Sequence[Example]) -> list[list[i
     return out
 
 
-def start_from(folder: Path | None, prepared: Prepared | TextSet) -> RetroForCausalLM:
-    """A fresh model, with the trained weights of a checkpoint folder if one is given."""
-    model = retrofit(prepared.base, prepared.encoder)
+def start_from(
+    folder: Path | None, prepared: Prepared | TextSet, encoder: dict[str, int] | None = None
+) -> RetroForCausalLM:
+    """A fresh model, with the trained weights of a checkpoint folder if one is given.
+
+    ``encoder``: fields of ``EncoderConfig`` for a model that begins from nothing; one that goes on
+    has those of its checkpoint.
+
+    Raises:
+        UserError: the data was prepared for another encoder than the checkpoint's.
+    """
+    if folder is None:
+        return _placed(retrofit(prepared.base, prepared.encoder, encoder=encoder or {}))
+    config, trained = read_checkpoint(folder)
+    if config.encoder_name != prepared.encoder:
+        raise UserError(
+            f"{folder}: its encoder is {config.encoder_name}, the data was prepared for "
+            f"{prepared.encoder}; prepare it with --encoder {config.encoder_name}"
+        )
+    model = _placed(retrofit(prepared.base, prepared.encoder, encoder=config.encoder))
+    model.config.prior_weight = config.prior_weight
+    tune(model, cast(Base, config.base_training))
+    model.load_state_dict(trained, strict=False)
+    return model
+
+
+def _placed(model: RetroForCausalLM) -> RetroForCausalLM:
     if torch.cuda.is_available():
         torch.nn.Module.to(model, "cuda")
-    if folder is not None:
-        config, trained = read_checkpoint(folder)
-        model.config.prior_weight = config.prior_weight
-        tune(model, cast(Base, config.base_training))
-        model.load_state_dict(trained, strict=False)
     return model

@@ -16,8 +16,9 @@ from retro.model import RetroForCausalLM
 Base = Literal["frozen", "lora", "full"]
 BASES: tuple[Base, ...] = ("frozen", "lora", "full")
 
-ENCODER_TOKENS = "encoder.tokens."
-"""Frozen always: a checkpoint names where they come from."""
+ENCODER, ENCODER_TOKENS = "encoder.", "encoder.tokens."
+"""The latter are frozen always, and beside adapters all of the former: a checkpoint names where
+they come from."""
 
 
 def tune(model: RetroForCausalLM, base: Base) -> list[nn.Module]:
@@ -67,14 +68,17 @@ def add_adapters(model: RetroForCausalLM) -> None:
 def kept(model: RetroForCausalLM) -> dict[str, nn.Parameter]:
     """What a checkpoint holds, by name: all that was trained, weights with two names once."""
     training = cast(Base, model.config.base_training)
+    adapted = bool(model.encoder.config.lora_rank)
     state = model.state_dict(keep_vars=True)
-    names = [name for name in state if _is_kept(name, training)]
+    names = [name for name in state if _is_kept(name, training, adapted)]
     return {name: state[name] for name in {id(state[n]): n for n in reversed(names)}.values()}
 
 
-def _is_kept(name: str, training: Base) -> bool:
+def _is_kept(name: str, training: Base, adapted: bool) -> bool:
     if name.startswith("base."):
         return training == "full" or (training == "lora" and "lora_" in name)
+    if name.startswith(ENCODER) and adapted:
+        return "lora_" in name
     return not name.startswith(ENCODER_TOKENS)
 
 

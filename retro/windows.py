@@ -19,6 +19,9 @@ from torch import Tensor
 Ints = np.ndarray[Any, np.dtype[np.int32]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
+BERT_MARKS, ROBERTA_MARKS = ("[CLS]", "[SEP]", "[PAD]"), ("<s>", "</s>", "<pad>")
+"""What begins a row, ends a part of it and fills it up; MPNet has the latter."""
+
 MAX_QUESTION = 48
 MAX_TITLE = 16
 MAX_NEIGHBOUR = 220
@@ -93,7 +96,8 @@ class Windower:
         self.encoder = encoder_tokenizer
         self.decoder = decoder_tokenizer
         ids = encoder_tokenizer.get_vocab()
-        self.cls, self.sep, self.pad = (ids.get(t, 0) for t in ("[CLS]", "[SEP]", "[PAD]"))
+        names = BERT_MARKS if BERT_MARKS[0] in ids else ROBERTA_MARKS
+        self.cls, self.sep, self.pad = (ids.get(t, 0) for t in names)
 
     def question(self, text: str) -> Ints:
         """Encoder tokens of a query, at most ``MAX_QUESTION``."""

