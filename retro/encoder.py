@@ -146,7 +146,9 @@ class Adapted(nn.Linear):
         y = super().forward(x)
         if not self.rank:
             return y
-        return y + F.linear(F.linear(x, self.lora_a), LORA_SCALE * self.lora_b)
+        low = F.linear(x, self.lora_a).flatten(0, -2)
+        added = torch.addmm(y.flatten(0, -2), low, LORA_SCALE * self.lora_b.T)
+        return added.view(y.shape)
 
 
 class SelfAttention(nn.Module):
