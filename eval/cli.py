@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from index.disk import claim
+
 if TYPE_CHECKING:
     from eval.conditions import Answering
     from eval.questions import Question
@@ -172,13 +174,13 @@ def lm(
 ) -> None:
     """Bits per byte of held-out text: retrieval off, on, and with random neighbours."""
     from eval.lm import run
-    from eval.report import make_folder, origin
+    from eval.report import origin
     from retro.retrofit import DEFAULT_CHECKPOINT, load
     from retro.text_data import TextSet
     from retro.train_lm import Text
 
     text_set = TextSet.load(data)
-    make_folder(out)
+    claim(out)
     text = Text.of(load(checkpoint or DEFAULT_CHECKPOINT), text_set)
     report = run(text, limit, seed=seed, num_resamples=resamples)
     source = origin(data, None, seed=seed, checkpoint=checkpoint or "shipped")
@@ -197,12 +199,12 @@ def copying(
 ) -> None:
     """Write text with retrieval on and off; how much stands word for word in the database?"""
     from eval.memorisation import run
-    from eval.report import make_folder, origin
+    from eval.report import origin
     from index.retriever import Retriever
     from retro.generation import Generator
     from retro.retrofit import DEFAULT_CHECKPOINT, load
 
-    make_folder(out)
+    claim(out)
     retriever = Retriever.open(index)
     generator = Generator.of(load(checkpoint or DEFAULT_CHECKPOINT), retriever)
     report = run(generator, num_prompts=prompts, num_chunks=chunks, k=k, seed=seed)
@@ -221,9 +223,9 @@ def gains(
 ) -> None:
     """Fit the head without each kind of signal: what does the kind add?"""
     from eval.gains import run
-    from eval.report import make_folder, origin
+    from eval.report import origin
 
-    make_folder(out)
+    claim(out)
     report = run(signals, seed=seed, num_resamples=resamples)
     source = origin(signals[0], None, num_files=len(signals), seed=seed)
     _save(report, out, source)
@@ -240,10 +242,9 @@ def _prepare(
 ) -> tuple[list[Question], Answering]:
     """The questions and the answerer; what fails fast comes first."""
     from eval.questions import read_questions, sample
-    from eval.report import make_folder
 
     questions = sample(read_questions(data), limit, seed)
-    make_folder(out)
+    claim(out)
     from retro.answer import Answerer
 
     return questions, Answerer.open(index, checkpoint, threshold=threshold)

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from index.errors import UserError
 from index.progress import bar
 
 if TYPE_CHECKING:
@@ -95,21 +94,6 @@ def commit() -> str:
         return _git(here, "rev-parse", "HEAD") + (" + changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return _version()
-
-
-def make_folder(out: Path) -> Path:
-    """Creates the output folder.
-
-    Raises:
-        UserError: it cannot be made or written to.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{out}: cannot write there ({error.strerror}); give another --out"
-        ) from None
-    return out
 
 
 def write_rows(path: Path, rows: Iterable[Prediction]) -> list[Prediction]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from index.errors import UserError
+
 
 def write_atomically(file: Path, text: str) -> None:
     """Writes a file so that a kill leaves the old one or the new one, whole."""
@@ -26,3 +28,20 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def claim(folder: Path) -> None:
+    """Makes a folder, and finds out now, not after hours of work, whether it can be written to.
+
+    Raises:
+        UserError: it cannot.
+    """
+    probe = folder / ".can-write"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink(missing_ok=True)  # another process of this run may have
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot write there ({error.strerror}); give another --out"
+        ) from error

@@ -4,6 +4,7 @@ they do. Each one is imported when it is called, so that ``retro --help`` loads 
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -39,6 +40,17 @@ EXTRAS = {
     "lm_eval": "harness",
 }
 """The extra of this distribution that installs an optional module."""
+
+DISK = {
+    errno.EACCES: "check its permissions, or give another place",
+    errno.EPERM: "check its permissions, or give another place",
+    errno.EROFS: "give a place that can be written to",
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.ENOTDIR: "a file is in the way; give another place",
+    errno.EISDIR: "a folder is in the way; give another place",
+}
+"""What a disk refuses, wherever it is met, and how to mend it."""
 
 DONE, BUG, USER_MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -96,6 +108,11 @@ def _run(name: str, arguments: list[str]) -> int:
             f"{name} needs {error.name}, which is not installed: "
             f"pip install '{DISTRIBUTION}[{extra}]'"
         ) from error
+    except OSError as error:
+        advice = DISK.get(error.errno or 0)
+        if advice is None:
+            raise
+        raise UserError(f"{error.filename or name}: {error.strerror}; {advice}") from error
 
 
 def _unknown(name: str) -> str:

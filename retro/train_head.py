@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from index.disk import claim
 from index.errors import UserError
 from index.sources import Document
 from retro.answer import HEAD, POLICY, Answerer
@@ -58,6 +59,7 @@ def collect(
     rightly all the same (another passage holds the fact), has no label: whether the database
     supports it was not annotated.
     """
+    claim(out.parent)
     answerer = Answerer.open(index, checkpoint, calibrated=False)
     documents = present_documents(answerer.retriever)
     cases = make_cases(documents, data, limit=limit, hold_out=hold_out, seed=seed)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
+from index.disk import claim
 from index.errors import UserError
 from index.sources import Document
 from retro.examples import Example, Sampler, WindowTable, read_examples, read_jsonl
@@ -48,8 +49,10 @@ def prepare(
     evenly, and those of the held-out titles.
 
     Raises:
-        UserError: no question's passage is in the index, or documents were removed from it.
+        UserError: no question's passage is in the index, documents were removed from it, or
+            ``out`` cannot be written.
     """
+    claim(out.parent)
     retriever = _open_compact(index)
     documents = present_documents(retriever)
     windower = load_windower(encoder, base)
@@ -92,8 +95,9 @@ def run_qa(
     """Trains one stage on a prepared set and writes the checkpoint to ``out``.
 
     Raises:
-        UserError: the stage is unknown.
+        UserError: the stage is unknown, or ``out`` cannot be written.
     """
+    claim(out)
     if config.stage not in LOSSES:
         raise UserError(f"--stage {config.stage}: choose one of {', '.join(LOSSES)}")
     if threads:
@@ -141,8 +145,10 @@ def prepare_sequences(
     """Everything ``run_text`` needs, in one file.
 
     Raises:
-        UserError: there is no text to model, or documents were removed from the index.
+        UserError: there is no text to model, documents were removed from the index, or ``out``
+            cannot be written.
     """
+    claim(out.parent)
     retriever = _open_compact(index)
     data = prepare_text(
         retriever,
@@ -166,9 +172,10 @@ def run_text(
     documents with retrieval off, on and random.
 
     Raises:
-        UserError: every document is held out, ``start`` is no checkpoint, or the text was cut into
-            chunks of another size than its.
+        UserError: every document is held out, ``start`` is no checkpoint, the text was cut into
+            chunks of another size than its, or ``out`` cannot be written.
     """
+    claim(out)
     if data.held.all():
         raise UserError("all sequences are held out: prepare more text")
     if threads:

@@ -11,7 +11,8 @@ from eval_fakes import prediction
 
 from eval import plots
 from eval.metrics import Interval
-from eval.report import Report, Table, cell, commit, make_folder, write_rows
+from eval.report import Report, Table, cell, commit, write_rows
+from index.disk import claim
 from index.errors import UserError
 
 
@@ -61,7 +62,7 @@ def test_rows_are_on_disk_before_the_next_one_is_asked_for(tmp_path: Path) -> No
 def test_an_old_report_goes_with_its_predictions_and_not_before(tmp_path: Path) -> None:
     """Removed earlier, a mistyped --index cost the report of the run before."""
     (tmp_path / "report.json").write_text("old")
-    make_folder(tmp_path)
+    claim(tmp_path)
     assert (tmp_path / "report.json").exists()
     write_rows(tmp_path / "rows.jsonl", [])
     assert not (tmp_path / "report.json").exists()
@@ -70,7 +71,7 @@ def test_an_old_report_goes_with_its_predictions_and_not_before(tmp_path: Path) 
 def test_an_output_folder_that_is_a_file_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="give another --out"):
-        make_folder(tmp_path / "file")
+        claim(tmp_path / "file")
 
 
 def test_the_commit_or_the_version_is_named() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -132,6 +134,33 @@ def test_two_builds_of_faiss_stop_every_command_that_searches(
     monkeypatch.setattr(doctor, "_version", {"faiss-cpu": "1.9", "faiss-gpu-cu12": "1.9"}.get)
     assert cli.main(["index", "--help"]) == cli.USER_MISTAKE
     assert "pip uninstall -y faiss-cpu faiss-gpu-cu12 && pip install" in _one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (errno.EACCES, "/there: Permission denied; check its permissions"),
+        (errno.ENOSPC, "/there: No space left on device; free some space"),
+    ],
+)
+def test_what_the_disk_refuses_is_one_line(
+    number: int, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*_: object) -> int:
+        raise OSError(number, os.strerror(number), "/there")
+
+    monkeypatch.setattr(cli, "_call", refused)
+    assert cli.main(["weights"]) == cli.USER_MISTAKE
+    assert says in _one_line(capsys)
+
+
+def test_another_failure_of_the_system_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failed(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(cli, "_call", failed)
+    with pytest.raises(OSError, match="Input/output"):
+        cli.main(["weights"])
 
 
 def test_weights_names_what_the_shipped_checkpoint_stands_on(

@@ -309,6 +309,22 @@ def test_a_shortened_encoder_learns_by_adapters_and_a_next_run_takes_it_over(
     assert "prepare it with --encoder another" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("work", [prepare, qa])
+def test_a_place_that_cannot_be_written_is_told_before_the_work(
+    work: Callable[..., int], ready: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was a traceback at the first checkpoint, five minutes later."""
+    assert prepare(ready) == cli.DONE
+    (ready / "file").touch()
+    place = {"prepare": ("--out", str(ready / "file/set.npz")), "qa": ("file/out",)}
+    capsys.readouterr()
+    assert work(ready, *place[work.__name__]) == cli.USER_MISTAKE
+    shown = capsys.readouterr()
+    assert "cannot write there" in shown.err
+    assert "give another --out" in shown.err
+    assert shown.out == ""
+
+
 @pytest.mark.parametrize("distractors", ["--given", "--searched"])
 def test_both_stages_run_from_the_command_line(
     ready: Path, distractors: str, capsys: pytest.CaptureFixture[str]
