@@ -27,7 +27,10 @@ HoldOut = Annotated[
     int, typer.Option(min=0, help="Titles kept out of training, for the confidence head.")
 ]
 
-BaseChoice = Literal["frozen", "lora", "full"]
+BaseDecoder = Annotated[
+    Literal["frozen", "lora", "full"],
+    typer.Option(help="How the base decoder learns: not, by adapters, whole."),
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads; default: torch's own.")]
 
 
@@ -96,6 +99,7 @@ def qa(
     encoder_lora: Annotated[
         int, typer.Option(min=0, help="Without --start: rank of adapters that learn in its place.")
     ] = 0,
+    base: BaseDecoder = "frozen",
     lr: Annotated[float, typer.Option(min=0, help="Highest learning rate.")] = 2e-4,
     seed: Annotated[int, typer.Option(help="Order, draws and dropout.")] = 11,
     threads: Threads = None,
@@ -115,6 +119,7 @@ def qa(
         first_layer=first_layer,
         encoder_layers=encoder_layers,
         encoder_lora=encoder_lora,
+        base=base,
         lr=lr,
         warmup=warmup,
         seed=seed,
@@ -151,9 +156,7 @@ def lm(
     encoder: Annotated[
         bool, typer.Option("--encoder/--no-encoder", help="Whether the encoder learns too.")
     ] = False,
-    base: Annotated[
-        BaseChoice, typer.Option(help="How the base decoder learns: not, by adapters, whole.")
-    ] = "frozen",
+    base: BaseDecoder = "frozen",
     lr: Annotated[
         float | None,
         typer.Option(min=0, help="Highest learning rate; default 1e-3, lora 3e-4, full 5e-5."),

@@ -2,8 +2,8 @@
 
 Two stages, one loop. ``reader``: the neighbour encoder and the span reader learn which words of
 which neighbour answer, or that none does. ``answer``: cross-attention and gate learn to write the
-answer from what was read, the base decoder frozen (RETROfit). Knows examples and the model;
-knows nothing of search or of the command line.
+answer from what was read, the base decoder frozen (RETROfit) unless asked. Knows examples and the
+model; knows nothing of search or of the command line.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from retro.processes import mean, share, tell, total
 from retro.prompts import Prompter
 from retro.reader import posterior, row_loss, span_loss
 from retro.text import exact_match, f1
+from retro.tuning import Base, tune
 from retro.windows import Rows, Windower
 
 Batch = list[tuple[int, list[int]]]
@@ -39,7 +40,8 @@ class TrainConfig(Recipe):
     ``first_layer``: the lowest encoder layer that stage ``reader`` trains (those below need no
     backward pass). Of a model that begins from nothing, ``encoder_layers``: how many of the
     pretrained encoder's layers are kept (None: all), and ``encoder_lora``: the rank of the adapters
-    that learn in their place (0: they learn themselves)."""
+    that learn in their place (0: they learn themselves). ``base``: how the base decoder learns in
+    stage ``answer`` (``retro.tuning``)."""
 
     stage: str = "reader"
     num_neighbours: int = 2
@@ -47,6 +49,7 @@ class TrainConfig(Recipe):
     first_layer: int = 0
     encoder_layers: int | None = None
     encoder_lora: int = 0
+    base: Base = "frozen"
 
     def encoder_changes(self) -> dict[str, int]:
         """Fields of ``EncoderConfig`` for a model that begins from nothing."""
@@ -138,7 +141,7 @@ LOSSES: dict[str, Callable[[Reading, Batch], Tensor]] = {
 def stage_modules(model: RetroForCausalLM, config: TrainConfig) -> list[torch.nn.Module]:
     """The modules that a stage trains; what lies below them is frozen."""
     if config.stage != "reader":
-        return [model.cca, model.gate]
+        return [model.cca, model.gate, *tune(model, config.base)]
     if not config.first_layer or model.encoder.config.lora_rank:
         return [model.encoder, model.reader]
     model.encoder.requires_grad_(False)

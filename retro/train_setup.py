@@ -95,11 +95,13 @@ def run_qa(
     """Trains one stage on a prepared set and writes the checkpoint to ``out``.
 
     Raises:
-        UserError: the stage is unknown, or ``out`` cannot be written.
+        UserError: the stage is unknown or does not train the base, or ``out`` cannot be written.
     """
     claim(out)
     if config.stage not in LOSSES:
         raise UserError(f"--stage {config.stage}: choose one of {', '.join(LOSSES)}")
+    if config.stage == "reader" and config.base != "frozen":
+        raise UserError(f"--base {config.base}: the decoder learns in --stage answer only")
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(config.seed)

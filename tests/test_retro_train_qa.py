@@ -344,6 +344,30 @@ def test_both_stages_run_from_the_command_line(
     assert "  em " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("base", ["lora", "full"])
+def test_the_base_learns_to_answer_where_asked(
+    base: str, ready: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare(ready) == cli.DONE
+    assert qa(ready, "never", "--base", base) == cli.USER_MISTAKE
+    assert "the decoder learns in --stage answer only" in capsys.readouterr().err
+    answer = ["--stage", "answer", "--removed", "0"]
+    assert qa(ready, "write", *answer, "--base", base) == cli.DONE
+    made = load(ready / "write")
+    assert made.config.base_training == base
+    assert qa(ready, "again", *answer, "--start", str(ready / "write")) == cli.DONE
+    again = load(ready / "again").state_dict()
+    moved = {n for n, value in made.state_dict().items() if not torch.equal(value, again[n])}
+    assert {name.split(".")[0] for name in moved} == {"cca", "gate"}  # kept, and frozen now
+    held = made.base.state_dict()
+    if base == "lora":
+        assert any(value.any() for name, value in held.items() if "lora_B" in name)
+    else:
+        assert qa(ready, "frozen", *answer) == cli.DONE
+        pretrained = load(ready / "frozen").base.state_dict()
+        assert any(not torch.equal(value, pretrained[name]) for name, value in held.items())
+
+
 def test_the_weight_of_search_is_the_one_that_makes_answers_likeliest(
     ready: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
