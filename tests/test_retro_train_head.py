@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from index_fakes import small_index, write_facts
 
@@ -12,7 +14,7 @@ from index.errors import UserError
 from index.grow import remove_documents
 from index.retriever import Retriever
 from index.sources import Document
-from retro.train_head import Case, make_cases, whole_lines
+from retro.train_head import Case, evened, fit_cases, make_cases, whole_lines
 from retro.train_setup import prepare, prepare_sequences, present_documents
 
 
@@ -64,6 +66,35 @@ def test_a_question_without_answers_is_asked_once_and_never_held(tmp_path: Path)
 def test_questions_of_other_passages_are_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no question's passage is in the index"):
         cases(tmp_path, ("Who?", "Another passage.", ["Ann"]))
+
+
+def case(number: int, present: bool, label: bool) -> dict[str, Any]:
+    noise = np.random.default_rng(number).normal(size=2)
+    near, sure = (
+        (0.5 if good else -0.5) + x for good, x in zip((present, label), noise, strict=True)
+    )
+    signals = {"span_probability": float(sure), "match_best": float(near)}
+    return {"title": f"t{number}", "label": label, "present": present, "signals": signals}
+
+
+def test_cases_with_and_without_their_facts_are_evened() -> None:
+    there, gone = [case(n, True, True) for n in range(3)], [case(n, False, False) for n in range(8)]
+    rows = evened([*there, *gone])
+    assert [row for row in rows if row["present"]] == there * 3
+    assert [row for row in rows if not row["present"]] == gone
+    assert evened(gone) == gone
+    assert evened([]) == []
+
+
+def test_confidence_is_calibrated_for_even_chances() -> None:
+    """Facts were taken away twice a question: its mean was a third where half are answerable."""
+    rows = [case(n, n % 4 == 0, n % 4 == 0 and n % 16 > 0) for n in range(480)]
+    head = fit_cases(rows, seed=0)
+    confidence = head.score_rows([row["signals"] for row in rows])
+    there = np.array([row["present"] for row in rows])
+    right = np.array([row["label"] for row in rows])
+    even = (confidence[there].mean() + confidence[~there].mean()) / 2
+    assert abs(even - (right[there].mean() + right[~there].mean()) / 2) < 0.05
 
 
 def test_a_line_torn_by_a_kill_is_cut_off(tmp_path: Path) -> None:
