@@ -250,7 +250,7 @@ def head(
     index: Annotated[
         Path | None, typer.Option(help="Index to make questions from; head and policy go there.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=20, help="With --index: questions to make.")] = 500,
+    limit: Annotated[int, typer.Option(min=20, help="With --index: questions to make.")] = 300,
     seed: Annotated[int, typer.Option(help="Folds of the cross-validation; questions.")] = 0,
     threads: Threads = None,
 ) -> None:
