@@ -84,8 +84,9 @@ def stage(world: Path, out: Path, name: str) -> list[str]:
 
 @processes()
 def learn(world: Path, name: str) -> None:
-    """Every stage, in as many processes as there are; each writes what it told."""
-    with patch.object(loop, "TOLD", 1):
+    """Every stage, in as many processes as there are; each writes what it told. In float32, in
+    the launched processes too (``conftest.one_number_format``)."""
+    with patch.object(loop, "TOLD", 1), patch.object(torch.cpu, "get_capabilities", dict):
         told = {each: stage(world, world / name / each, each) for each in STAGES}
     (world / f"{name}-{rank()}.json").write_text(json.dumps(told))
 
