@@ -175,7 +175,8 @@ def lm(
     """Bits per byte of held-out text: retrieval off, on, and with random neighbours."""
     from eval.lm import run
     from eval.report import origin
-    from retro.retrofit import DEFAULT_CHECKPOINT, load
+    from retro.retrofit import load
+    from retro.shipped import DEFAULT_CHECKPOINT
     from retro.text_data import TextSet
     from retro.train_lm import Text
 
@@ -202,7 +203,8 @@ def copying(
     from eval.report import origin
     from index.retriever import Retriever
     from retro.generation import Generator
-    from retro.retrofit import DEFAULT_CHECKPOINT, load
+    from retro.retrofit import load
+    from retro.shipped import DEFAULT_CHECKPOINT
 
     claim(out)
     retriever = Retriever.open(index)

@@ -201,7 +201,8 @@ def cut(text: str, until: Sequence[str]) -> str:
 
 def _opened(index: str, checkpoint: str | None) -> Generator:
     from index.retriever import Retriever
-    from retro.retrofit import DEFAULT_CHECKPOINT, load
+    from retro.retrofit import load
+    from retro.shipped import DEFAULT_CHECKPOINT
 
     if not index:
         raise UserError("give an index: --model_args index=FOLDER")

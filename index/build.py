@@ -17,7 +17,7 @@ from index.milvus_store import check_uri
 from index.recipe import Recipe, lasting
 from index.request import is_done, request
 from index.sources import Document, Item, Skipped, read_documents
-from index.weights import load_tokenizer
+from index.weights import EMBEDDER, load_tokenizer
 
 BLOCK_CHARACTERS = 200_000
 """Characters tokenized at a time."""
@@ -27,7 +27,7 @@ def build_index(
     sources: Sequence[Path],
     out: Path,
     *,
-    embedder: str | KeyEncoder = "minilm",
+    embedder: str | KeyEncoder = EMBEDDER,
     tokenizer: str | Any = "smollm2-135m",
     chunk_size: int = CHUNK_SIZE,
     store: str = "",

@@ -24,6 +24,7 @@ from index.grow_cli import (
     describe,
     filters_of,
 )
+from index.weights import EMBEDDER
 
 SHOWN = 20
 """Skipped files named after a build; `info` names them all."""
@@ -44,7 +45,7 @@ def build(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The index folder to write.")],
     embedder: Annotated[
         str, typer.Option(help="Name, folder or hub id of the encoder.")
-    ] = "minilm",
+    ] = EMBEDDER,
     tokenizer: Annotated[
         str, typer.Option(help="Name, folder or hub id of the decoder whose tokens are stored.")
     ] = "smollm2-135m",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from index.devices import fast_dtype
 from index.errors import UserError
-from index.weights import file_sha256, resolve
+from index.weights import EMBEDDER, file_sha256, resolve
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +50,7 @@ class SentenceKeyEncoder:
         UserError: the folder is no sentence encoder with mean or CLS pooling.
     """
 
-    def __init__(self, name: str = "minilm", *, dtype: torch.dtype | None = None) -> None:
+    def __init__(self, name: str = EMBEDDER, *, dtype: torch.dtype | None = None) -> None:
         import torch
         from tokenizers import Tokenizer
 

@@ -68,6 +68,9 @@ KNOWN = {
     ),
 }
 
+EMBEDDER = "minilm"
+"""What search embeds with unless told otherwise."""
+
 
 def cache_folder() -> Path:
     """Where converted weights are kept: ``$RETRO_CACHE``, else the user's cache folder."""

@@ -87,7 +87,8 @@ class Answerer:
         from index.retriever import Retriever
         from retro.drafting import Drafter
         from retro.prompts import Prompter
-        from retro.retrofit import DEFAULT_CHECKPOINT, load, load_windower
+        from retro.retrofit import load, load_windower
+        from retro.shipped import DEFAULT_CHECKPOINT
 
         folder = DEFAULT_CHECKPOINT if checkpoint is None else Path(checkpoint)
         retriever = Retriever.open(index)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from index.disk import write_atomically
+from index.disk import claim, write_atomically
 from index.errors import UserError
 from retro.examples import occurrences, read_jsonl
 
@@ -31,11 +31,12 @@ def find_passages(index: Path, data: Sequence[Path], out: Path, *, depth: int) -
     question of which one of the ``depth`` best neighbours holds an answer, to ``out``.
 
     Raises:
-        UserError: a question file is not readable, or no question's answer was found.
+        UserError: a question file is not readable, no question's answer was found, or ``out``
+            cannot be written.
     """
     from index.retriever import Retriever
 
-    out.parent.mkdir(parents=True, exist_ok=True)
+    claim(out.parent)
     retriever = Retriever.open(index)
     asked = [row for path in data for row in read_jsonl(path)]
     found = list(answered(retriever, asked, depth))

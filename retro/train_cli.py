@@ -269,7 +269,7 @@ def head(
     import torch
 
     from retro.own_head import refit
-    from retro.retrofit import DEFAULT_CHECKPOINT
+    from retro.shipped import DEFAULT_CHECKPOINT
 
     if threads:
         torch.set_num_threads(threads)

@@ -97,11 +97,11 @@ def run_qa(
     Raises:
         UserError: the stage is unknown or does not train the base, or ``out`` cannot be written.
     """
-    claim(out)
     if config.stage not in LOSSES:
         raise UserError(f"--stage {config.stage}: choose one of {', '.join(LOSSES)}")
     if config.stage == "reader" and config.base != "frozen":
         raise UserError(f"--base {config.base}: the decoder learns in --stage answer only")
+    claim(out)
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(config.seed)
@@ -177,9 +177,9 @@ def run_text(
         UserError: every document is held out, ``start`` is no checkpoint, the text was cut into
             chunks of another size than its, or ``out`` cannot be written.
     """
-    claim(out)
     if data.held.all():
         raise UserError("all sequences are held out: prepare more text")
+    claim(out)
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(recipe.seed)

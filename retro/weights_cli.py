@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer()
+from retro.shipped import needed_weights
 
-SHIPPED = Path(__file__).parent / "checkpoint" / "config.json"
-EMBEDDER = "minilm"
-"""What search embeds with unless told otherwise."""
+app = typer.Typer()
 
 Names = Annotated[
     list[str] | None,
@@ -25,18 +21,12 @@ Packages = Annotated[
 ]
 
 
-def needed() -> list[str]:
-    """The weights that searching and the shipped checkpoint stand on, by name."""
-    config = json.loads(SHIPPED.read_text(encoding="utf-8"))
-    return list(dict.fromkeys((config["base_name"], EMBEDDER, config["encoder_name"])))
-
-
 @app.command()
 def weights(names: Names = None, packages: Packages = False) -> None:
     """Find the weights, convert or download them where needed, and print where they are."""
     from index.weights import KNOWN, resolve
 
-    for name in names or needed():
+    for name in names or needed_weights():
         if not packages:
             typer.echo(f"{name}: {resolve(name)}")
         elif name in KNOWN:

@@ -167,7 +167,8 @@ def test_weights_names_what_the_shipped_checkpoint_stands_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     from index.weights import KNOWN
-    from retro.retrofit import DEFAULT_CHECKPOINT, read_checkpoint
+    from retro.retrofit import read_checkpoint
+    from retro.shipped import DEFAULT_CHECKPOINT
 
     assert cli.main(["weights", "--packages"]) == cli.DONE
     config, _ = read_checkpoint(DEFAULT_CHECKPOINT)
