@@ -64,7 +64,7 @@ class EncoderConfig:
         """The shape that the ``config.json`` of a pretrained BERT or MPNet tells, with changes.
 
         Raises:
-            UserError: the weights are of another family.
+            UserError: the weights are of another family, or have fewer layers than are asked for.
         """
         family = config.get("model_type")
         if family not in FAMILIES:
@@ -76,7 +76,13 @@ class EncoderConfig:
         if family == "mpnet":
             positions = fields["max_position_embeddings"] - MPNET_POSITIONS
             fields |= {"type_vocab_size": 0, "max_position_embeddings": positions}
-        return cls(**(fields | changes))
+        pretrained, made = cls(**fields), cls(**(fields | changes))
+        if made.num_hidden_layers > pretrained.num_hidden_layers:
+            raise UserError(
+                f"{made.num_hidden_layers} encoder layers were asked for, the pretrained encoder "
+                f"has {pretrained.num_hidden_layers}: ask for no more"
+            )
+        return made
 
 
 class TokenSharedDropout(nn.Module):

@@ -95,12 +95,17 @@ def run_qa(
     """Trains one stage on a prepared set and writes the checkpoint to ``out``.
 
     Raises:
-        UserError: the stage is unknown or does not train the base, or ``out`` cannot be written.
+        UserError: the stage is unknown or does not train the base, a run that starts from a
+            checkpoint is to change its encoder's shape, or ``out`` cannot be written.
     """
     if config.stage not in LOSSES:
         raise UserError(f"--stage {config.stage}: choose one of {', '.join(LOSSES)}")
     if config.stage == "reader" and config.base != "frozen":
         raise UserError(f"--base {config.base}: the decoder learns in --stage answer only")
+    if start is not None and (config.encoder_lora or config.encoder_layers is not None):
+        raise UserError(
+            f"--encoder-layers, --encoder-lora: {start} has its own; leave them out with --start"
+        )
     claim(out)
     if threads:
         torch.set_num_threads(threads)

@@ -295,6 +295,10 @@ def test_a_shortened_encoder_learns_by_adapters_and_a_next_run_takes_it_over(
     shape = ["--encoder-layers", "1", "--encoder-lora", "2"]
     assert qa(ready, "read", *shape) == cli.DONE
     assert qa(ready, "again", "--start", str(ready / "read")) == cli.DONE
+    assert qa(ready, "never", "--start", str(ready / "read"), *shape) == cli.USER_MISTAKE
+    assert "leave them out with --start" in capsys.readouterr().err
+    assert qa(ready, "never", "--encoder-layers", "3") == cli.USER_MISTAKE  # they would be random
+    assert "the pretrained encoder has 2: ask for no more" in capsys.readouterr().err
     first, second = (read_checkpoint(ready / name)[1] for name in ("read", "again"))
     config = load(ready / "again").config.encoder_config()
     assert (config.num_hidden_layers, config.lora_rank, config.dropout_from) == (1, 2, 0)
