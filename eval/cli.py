@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from index.disk import claim
+from index.errors import UserError
 
 if TYPE_CHECKING:
     from eval.conditions import Answering
@@ -231,6 +232,31 @@ def gains(
     report = run(signals, seed=seed, num_resamples=resamples)
     source = origin(signals[0], None, num_files=len(signals), seed=seed)
     _save(report, out, source)
+
+
+@app.command()
+def certificate(
+    predictions: Annotated[
+        Path, typer.Option(help="predictions.jsonl of `retro eval abstention`.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for report.json and report.md.")],
+    risk: Annotated[
+        list[float], typer.Option(help="Shares of wrong answers to promise; several too.")
+    ] = [0.05, 0.1, 0.2],  # noqa: B006
+    delta: Annotated[float, typer.Option(help="Largest chance that a promise is false.")] = 0.05,
+    splits: Annotated[int, typer.Option(min=1, help="Times that the questions are split.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Draws splits and conditions.")] = 0,
+) -> None:
+    """Certify on one part of the questions, count on the other: is what is promised kept?"""
+    from eval.promise import run
+    from eval.report import origin
+
+    for share in (*risk, delta):
+        if not 0 < share < 1:
+            raise UserError(f"--risk, --delta {share:g}: give shares between 0 and 1, like 0.05")
+    claim(out)
+    report = run(predictions, risks=risk, delta=delta, num_splits=splits, seed=seed)
+    _save(report, out, origin(predictions, None, seed=seed))
 
 
 def _prepare(

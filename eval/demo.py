@@ -18,8 +18,9 @@ from eval.conditions import Answering, Prediction, asked, batches
 from eval.metrics import auroc
 from eval.questions import KINDS, GoldDocuments, Question
 from eval.report import Report, Table, watched, write_rows
-from eval.scoring import RIGHT_F1, contains_answer, f1, share
+from eval.scoring import RIGHT_F1, f1, share
 from index.errors import UserError
+from retro.text import contains_answer
 
 Figures = dict[str, Any]
 

@@ -14,8 +14,9 @@ from eval.conditions import Answering, Prediction, asked, batches
 from eval.metrics import Interval, bootstrap
 from eval.questions import GoldDocuments, Question, with_passage
 from eval.report import Report, Table, watched, write_rows
-from eval.scoring import contains_answer, exact_match, f1
+from eval.scoring import exact_match, f1
 from eval.selective import at_threshold
+from retro.text import contains_answer
 
 if TYPE_CHECKING:
     from index.retriever import Neighbours

@@ -29,14 +29,6 @@ def f1(prediction: str, answers: Sequence[str]) -> float:
     return text.f1(prediction, answers or [""])
 
 
-def contains_answer(passage: str, answers: Sequence[str]) -> bool:
-    """True if a normalised answer stands in the normalised passage as whole words."""
-    padded = f" {text.normalise_answer(passage)} "
-    return any(
-        f" {words} " in padded for answer in answers if (words := text.normalise_answer(answer))
-    )
-
-
 def share(outcomes: Iterable[bool]) -> float:
     """How many of the outcomes are true, 0..1; NaN where there is none."""
     known = list(outcomes)

@@ -48,3 +48,19 @@ def _f1(answer: str, reference: str) -> float:
         return float(ours == theirs)
     common = sum((Counter(ours) & Counter(theirs)).values())
     return 2 * common / (len(ours) + len(theirs))
+
+
+def contains_answer(passage: str, answers: Sequence[str]) -> bool:
+    """True if a normalised answer stands in the normalised passage as whole words."""
+    padded = f" {normalise_answer(passage)} "
+    return any(f" {words} " in padded for answer in answers if (words := normalise_answer(answer)))
+
+
+def same_answer(answer: str, references: Sequence[str]) -> bool:
+    """Whether the answer is one of the references, cut longer or shorter: F1 of at least
+    ``RIGHT_F1``, or one of the two stands in the other as whole words."""
+    return (
+        f1(answer, references) >= RIGHT_F1
+        or contains_answer(answer, references)
+        or any(contains_answer(reference, [answer]) for reference in references)
+    )

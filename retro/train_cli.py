@@ -77,6 +77,21 @@ def distant(
 
 
 @app.command()
+def alter(
+    data: Annotated[
+        list[Path], typer.Option(help="Questions: JSON lines with question, context, answers.")
+    ],
+    out: Annotated[Path, typer.Option(help="JSON lines to write: question, context.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="Questions to write.")] = None,
+    seed: Annotated[int, typer.Option(help="Which questions, and what is exchanged.")] = 11,
+) -> None:
+    """Make questions that their passage does not answer, by a name, a number or a word."""
+    from retro.altered import write_altered
+
+    write_altered(data, out, limit=limit, seed=seed)
+
+
+@app.command()
 def qa(
     prepared: Annotated[
         list[Path], typer.Option(help="What `retro train prepare` wrote; several are joined.")

@@ -22,12 +22,15 @@ from retro.conflict import DISPUTE_SIGNALS
 from retro.examples import read_jsonl
 from retro.policy import AbstentionPolicy, choose_threshold
 from retro.signals import MODEL_SIGNALS, SIGNALS
-from retro.text import RIGHT_F1, exact_match, f1
+from retro.text import exact_match, same_answer
 from retro.train_setup import held_out_titles, present_documents
 from retro.types import Answer
 from retro.uncertainty import ConfidenceHead, fit_head
 
 BATCH = 32
+
+CASE = {"title", "answers", "candidate", "present", "signals"}
+"""What is read of a collected case."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,10 @@ def collect(
     hold_out: int,
     seed: int,
 ) -> None:
-    """Writes one JSON line a case: its signals, its title, its label (right and supported) and
-    whether its passage was there.
+    """Writes one JSON line a case: its title, the answers accepted, the candidate, whether its
+    passage was there, and the signals. What counts as right is decided when they are read.
 
-    Cases already in ``out`` are not asked again. A case whose passage was taken away, answered
-    rightly all the same (another passage holds the fact), has no label: whether the database
-    supports it was not annotated.
+    Cases already in ``out`` are not asked again.
     """
     claim(out.parent)
     answerer = Answerer.open(index, checkpoint, calibrated=False)
@@ -87,10 +88,13 @@ def whole_lines(file: Path) -> int:
 
 
 def _row(case: Case, answer: Answer) -> dict[str, Any]:
-    exact = exact_match(answer.candidate, case.answers)
-    right = f1(answer.candidate, case.answers) >= RIGHT_F1
-    label = right if case.held else (None if exact else False)
-    told = {"title": case.title, "label": label, "present": case.held}
+    told = {
+        "title": case.title,
+        "question": case.question,
+        "answers": case.answers,
+        "candidate": answer.candidate,
+        "present": case.held,
+    }
     # A dispute takes from what the head gives (``Answerer.confidence``): not to be learned twice.
     signals = {n: value for n, value in answer.signals.items() if n not in DISPUTE_SIGNALS}
     return {**told, "signals": signals}
@@ -145,23 +149,37 @@ def evened(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def read_cases(files: Sequence[Path]) -> list[dict[str, Any]]:
-    """What ``collect`` wrote, without cases that have no label or, for want of any neighbour, no
-    signals: those are declined without asking the head.
+    """What ``collect`` wrote, each with its ``label`` (right and supported), without cases that
+    have none or, for want of any neighbour, no signals: those are declined without asking the head.
 
     Raises:
-        UserError: a file is missing or damaged.
+        UserError: a file is missing, damaged or of an earlier release.
     """
-    rows = [row for file in files for row in _read(file)]
+    rows = [{**row, "label": _label(row)} for file in files for row in _read(file)]
     return [row for row in rows if row["label"] is not None and row["signals"]]
+
+
+def _label(row: Mapping[str, Any]) -> bool | None:
+    """Right and supported. A case whose passage was taken away, answered rightly all the same
+    (another passage holds the fact), has no label: whether the database supports it was not
+    annotated. Most questions come with one accepted answer, so one cut longer or shorter is right.
+    """
+    if row["present"]:
+        return same_answer(row["candidate"], row["answers"])
+    return None if exact_match(row["candidate"], row["answers"]) else False
 
 
 def _read(file: Path) -> list[dict[str, Any]]:
     if not file.is_file():
         raise UserError(f"{file}: no such file; make it with: retro train signals")
     try:
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     except ValueError as error:
         raise UserError(f"{file}: not JSON lines; collect the signals again") from error
+    if lacking := set[str]().union(*(CASE - row.keys() for row in rows)):
+        names = ", ".join(sorted(lacking))
+        raise UserError(f"{file}: cases lack {names}; collect the signals again")
+    return rows
 
 
 def make_cases(

@@ -9,8 +9,8 @@ from typing import Any
 
 from eval.conditions import PRESENT, Prediction
 from eval.questions import Question
-from eval.scoring import contains_answer
 from index.retriever import Neighbours, Retriever
+from retro.text import contains_answer
 from retro.types import Answer, Evidence
 
 PASSAGES = [

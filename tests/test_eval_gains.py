@@ -27,8 +27,9 @@ def cases(num: int = 240, num_titles: int = 12) -> list[dict[str, Any]]:
             "span_probability": float(1 / (1 + np.exp(-rng.normal() - 2 * right))),
             "dense_spread": float(rng.normal()),
         }
-        title = f"t{number % num_titles}"
-        rows.append({"title": title, "label": right, "present": present, "signals": signals})
+        told = {"title": f"t{number % num_titles}", "answers": ["Bern"], "present": present}
+        candidate = "Bern" if right else "Oslo"
+        rows.append({**told, "candidate": candidate, "label": right, "signals": signals})
     return rows
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.scoring import contains_answer, exact_match, f1
+from eval.scoring import exact_match, f1
+from retro.text import contains_answer
 
 WORDS = st.lists(st.sampled_from(["the", "Nile", "river", "1991", "in."]), max_size=5).map(" ".join)
 

@@ -14,7 +14,7 @@ from index.errors import UserError
 from index.grow import remove_documents
 from index.retriever import Retriever
 from index.sources import Document
-from retro.train_head import Case, evened, fit_cases, make_cases, whole_lines
+from retro.train_head import Case, evened, fit_cases, make_cases, read_cases, whole_lines
 from retro.train_setup import prepare, prepare_sequences, present_documents
 
 
@@ -95,6 +95,42 @@ def test_confidence_is_calibrated_for_even_chances() -> None:
     right = np.array([row["label"] for row in rows])
     even = (confidence[there].mean() + confidence[~there].mean()) / 2
     assert abs(even - (right[there].mean() + right[~there].mean()) / 2) < 0.05
+
+
+def collected(candidate: str, answers: list[str], present: bool) -> dict[str, Any]:
+    told = {"title": "Bern", "answers": answers, "candidate": candidate, "present": present}
+    return {**told, "signals": {"match_best": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("candidate", "present", "label"),
+    [
+        ("in May 1990", True, True),
+        ("5 May 1990", True, True),
+        ("1990", True, True),
+        ("1991", True, False),
+        ("", True, False),
+        ("5 May 1990", False, None),
+        ("1990", False, False),
+    ],
+)
+def test_what_counts_as_right_is_decided_when_cases_are_read(
+    candidate: str, present: bool, label: bool | None, tmp_path: Path
+) -> None:
+    """An answer cut longer or shorter than the only accepted one is right; one that another
+    passage still gives has no label."""
+    file = tmp_path / "signals.jsonl"
+    file.write_text(json.dumps(collected(candidate, ["5 May 1990"], present)) + "\n")
+    assert [row["label"] for row in read_cases([file])] == ([] if label is None else [label])
+
+
+def test_cases_of_an_earlier_release_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "signals.jsonl"
+    file.write_text(
+        json.dumps({"title": "Bern", "label": True, "present": True, "signals": {}}) + "\n"
+    )
+    with pytest.raises(UserError, match="cases lack answers, candidate; collect the signals again"):
+        read_cases([file])
 
 
 def test_a_line_torn_by_a_kill_is_cut_off(tmp_path: Path) -> None:
