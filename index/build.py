@@ -9,6 +9,7 @@ from typing import Any
 from index.assemble import Entry, assemble, open_work
 from index.chunks import CHUNK_SIZE, tokenize
 from index.dedupe import without_near_duplicates
+from index.engines import Engine, encode_with
 from index.filters import NO_FILTERS, Filters
 from index.folder import check_out, locked
 from index.keys import KeyEncoder, open_encoder
@@ -33,12 +34,14 @@ def build_index(
     store: str = "",
     keep_duplicates: bool = False,
     filters: Filters = NO_FILTERS,
+    engine: Engine = "local",
     progress: bool = True,
 ) -> Manifest:
     """Builds the index of ``sources`` in the folder ``out``, replacing the index it held.
 
     ``embedder`` and ``tokenizer`` are names for ``index.weights.resolve``, or the things
     themselves. ``store``: a Milvus server for the keys (``index.milvus_store``), else FAISS.
+    ``engine``: where keys are computed, in this process or on a Ray cluster.
     Near duplicates are left out unless ``keep_duplicates``, and before them what ``filters`` say.
     Until the last step nothing that was in ``out`` changes. A build that was killed or broke goes
     on where it stood when it is started again, and gives the same bytes.
@@ -64,7 +67,9 @@ def build_index(
             return Manifest.read(out)
         work = open_work(out, wanted, progress)
         entries = tokenized(items, decoder)
-        return assemble(work, recipe, entries, encoder=encoder, progress=progress)
+        return assemble(
+            work, recipe, entries, encode=encode_with(encoder, engine), progress=progress
+        )
 
 
 def tokenized(items: Iterable[Item], tokenizer: Any) -> Iterator[Entry | Skipped]:

@@ -19,6 +19,7 @@ from index.grow_cli import (
     Folder,
     Language,
     MinQuality,
+    OnEngine,
     Redact,
     Trust,
     describe,
@@ -61,6 +62,7 @@ def build(
     min_quality: MinQuality = False,
     block_words: BlockWords = None,
     redact: Redact = False,
+    engine: OnEngine = "local",
 ) -> None:
     """Build the index of some documents; what DIR held is replaced when all is done.
 
@@ -77,6 +79,7 @@ def build(
         store=store,
         keep_duplicates=keep_duplicates,
         filters=filters_of(trust, language, min_quality, block_words, redact),
+        engine=engine,
     )
     skipped = read_skipped(out)
     for item in islice(skipped, SHOWN):

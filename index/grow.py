@@ -16,6 +16,7 @@ from index.assemble import Entry, assemble, open_work, read_skipped
 from index.build import tokenized
 from index.changes import Unchanged, changes
 from index.dedupe import text_digest, without_near_duplicates
+from index.engines import Engine, encode_with
 from index.errors import UserError
 from index.filters import NO_FILTERS, Filters
 from index.folder import check_out, locked
@@ -60,6 +61,7 @@ def add_documents(
     filters: Filters = NO_FILTERS,
     encoder: KeyEncoder | None = None,
     tokenizer: Any = None,
+    engine: Engine = "local",
     progress: bool = True,
 ) -> Manifest:
     """Adds the documents of ``sources`` behind those that an index holds.
@@ -67,7 +69,7 @@ def add_documents(
     With ``update`` a document whose id is there already is replaced if its title, text or trust
     label has changed, and left if not. Duplicates are left out as by the build that made the index;
     ``filters`` are best those of the build: an index does not keep them. ``encoder`` and
-    ``tokenizer``: default those named in the manifest.
+    ``tokenizer``: default those named in the manifest. ``engine``: as ``build_index`` has it.
 
     Raises:
         UserError: an id is there already (without ``update``), no source holds a document, or
@@ -94,7 +96,12 @@ def add_documents(
         entries = _grown(base, items, tokenizer, work.folder / "changes.jsonl", update)
         try:
             return assemble(
-                work, recipe, entries, encoder=encoder, bases=[base.keys], progress=progress
+                work,
+                recipe,
+                entries,
+                encode=encode_with(encoder, engine),
+                bases=[base.keys],
+                progress=progress,
             )
         except Unchanged:
             work.drop()

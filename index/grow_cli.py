@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -28,6 +28,11 @@ Redact = Annotated[
     bool, typer.Option("--redact", help="Replace e-mail addresses, phone and card numbers, IBANs.")
 ]
 
+OnEngine = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--engine", help="Where keys are computed: here, or on a Ray cluster."),
+]
+
 
 def _growing(name: str, told: str) -> Callable[..., None]:
     """The commands ``add`` and ``update``, which differ in what they do with ids that are there."""
@@ -40,13 +45,16 @@ def _growing(name: str, told: str) -> Callable[..., None]:
         min_quality: MinQuality = False,
         block_words: BlockWords = None,
         redact: Redact = False,
+        engine: OnEngine = "local",
     ) -> None:
         from index.grow import add_documents
         from index.manifest import Manifest
 
         filters = filters_of(trust, language, min_quality, block_words, redact)
         before = Manifest.read(folder).version
-        manifest = add_documents(folder, sources, update=name == "update", filters=filters)
+        manifest = add_documents(
+            folder, sources, update=name == "update", filters=filters, engine=engine
+        )
         unchanged = " (nothing has changed)" if manifest.version == before else ""
         typer.echo(describe(folder, manifest) + unchanged)
 
