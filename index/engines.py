@@ -9,6 +9,8 @@ enough, and nothing of Ray Data's own plan has to outlive a failure.
 from __future__ import annotations
 
 import logging
+import os
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
@@ -24,6 +26,9 @@ Encode = Callable[[Iterable[list[str]]], Iterator[Keys]]
 
 AHEAD = 2
 """Shards on their way, for each that the cluster computes at a time."""
+
+SECONDS = 5.0
+"""Time that a cluster has to answer."""
 
 
 def encode_with(encoder: KeyEncoder, engine: Engine) -> Encode:
@@ -88,14 +93,29 @@ def _started() -> Any:
             "--engine ray needs Ray: pip install 'retro-abstain[ray]', on every machine"
         ) from error
     if not ray.is_initialized():
+        _check_address(os.environ.get("RAY_ADDRESS", ""))
         try:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
         except (ConnectionError, ValueError) as error:
             raise UserError(
-                f"--engine ray: no cluster answers ({error}); check RAY_ADDRESS, or unset it to "
-                "use this machine alone"
+                f"--engine ray: no cluster to work on ({error}); check RAY_ADDRESS, or unset it "
+                "to use this machine alone"
             ) from error
     return ray
+
+
+def _check_address(address: str) -> None:
+    """Ray itself tries an address where nobody listens for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), SECONDS).close()
+    except OSError as error:
+        raise UserError(
+            f"--engine ray: no cluster answers at RAY_ADDRESS={address} ({error}); start it, mend "
+            "the address, or unset it to use this machine alone"
+        ) from error
 
 
 def _at_a_time(ray: Any, need: dict[str, Any]) -> int:

@@ -1,7 +1,8 @@
 """One training run on several processes, each with its share of every batch; knows no model.
 
-Under ``torchrun --nproc_per_node 2 -m retro.cli train …`` (or ``accelerate launch``) every process
-walks through the same batches and takes every second example. A loss divides by counts of the
+Under ``torchrun --nproc_per_node 2 -m -- retro.cli train …`` (``--``: else it takes ``--start`` for
+an option of its own), or under ``accelerate launch -m``, every process walks through the same
+batches and takes every second example. A loss divides by counts of the
 whole batch (``total``, ``mean``), so the sum of all processes' gradients is the gradient that one
 process would have had, whatever the lengths of the answers in a share. Only dropout differs.
 """

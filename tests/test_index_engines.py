@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,3 +106,17 @@ def test_without_ray_the_way_to_get_it_is_told(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install 'retro-abstain\[ray\]'"):
         list(on_ray(HashingKeyEncoder(), [["text"]]))
+
+
+def test_a_cluster_that_does_not_answer_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself went on trying for minutes."""
+    import ray
+
+    if ray.is_initialized():  # by the tests above, to whose cluster work would go
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(UserError, match=f"no cluster answers at RAY_ADDRESS={address}"):
+            list(on_ray(HashingKeyEncoder(), [["text"]]))
