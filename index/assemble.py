@@ -23,7 +23,7 @@ from index.dense import own_distances
 from index.disk import flush
 from index.engines import Encode, nothing_new
 from index.errors import UserError
-from index.faiss_store import FILE, FaissStore, faiss_type
+from index.faiss_store import FILE, FaissStore, faiss_type, fitted
 from index.folder import Request, Work
 from index.lexical import write_lexical
 from index.manifest import FORMAT, NAME, Manifest
@@ -97,7 +97,7 @@ def assemble(
     if not work.stage("keys"):
         _write_keys(work, store, recipe.dim, encode, bases, progress)
         work.finish("keys")
-    dense = work.stage("dense") or _write_dense(work, store, recipe.store)
+    dense = work.stage("dense") or _write_dense(work, store, recipe, progress)
     manifest = Manifest(
         format=FORMAT,
         version=work.version,
@@ -265,15 +265,15 @@ def _whole_keys(work: Work, shape: tuple[int, int]) -> int:
     return done
 
 
-def _write_dense(work: Work, store: TokenStore, uri: str) -> dict[str, Any]:
+def _write_dense(work: Work, store: TokenStore, recipe: Recipe, progress: bool) -> dict[str, Any]:
     """Puts the keys where they are searched, and measures how near this database's chunks are."""
     keys = mapped(work.files / "keys.npy")
-    kind = "" if uri else faiss_type(len(keys))
     vectors: FaissStore | MilvusStore
-    if uri:
+    kind = ""
+    if uri := recipe.store:
         vectors, recall = MilvusStore.write(uri, work.version, keys, str(work.out.resolve()))
     else:
-        vectors, recall = FaissStore.write(work.files / FILE, keys, kind)
+        kind, vectors, recall = _write_faiss(work.files / FILE, keys, recipe.faiss, progress)
     distances = own_distances(vectors, keys, store.document_rows())
     return work.finish(
         "dense",
@@ -282,6 +282,23 @@ def _write_dense(work: Work, store: TokenStore, uri: str) -> dict[str, Any]:
         num_probes=vectors.probes,
         recall_at_10=round(recall, 4),
     )
+
+
+def _write_faiss(
+    file: Path, keys: Array, wanted: str, progress: bool
+) -> tuple[str, FaissStore, float]:
+    """The type that was made, the store and its recall@10. Keys too few for the wanted type to be
+    trained get the one that suits their number, and no work is lost."""
+    usual = faiss_type(len(keys))
+    kind = fitted(wanted, len(keys)) or usual
+    try:
+        return (kind, *FaissStore.write(file, keys, kind))
+    except RuntimeError as error:
+        if kind == usual:
+            raise
+        reason = str(error).strip().splitlines()[-1]
+        _say(f"{kind} cannot be made of {len(keys):,} keys ({reason}); made {usual}", progress)
+        return (usual, *FaissStore.write(file, keys, usual))
 
 
 def _say(text: str, progress: bool) -> None:

@@ -10,6 +10,8 @@ from index.assemble import Entry, assemble, open_work
 from index.chunks import CHUNK_SIZE, tokenize
 from index.dedupe import without_near_duplicates
 from index.engines import Engine, encode_with
+from index.errors import UserError
+from index.faiss_store import check_type
 from index.filters import NO_FILTERS, Filters
 from index.folder import check_out, locked
 from index.keys import KeyEncoder, open_encoder
@@ -32,6 +34,7 @@ def build_index(
     tokenizer: str | Any = "smollm2-135m",
     chunk_size: int = CHUNK_SIZE,
     store: str = "",
+    faiss: str = "",
     keep_duplicates: bool = False,
     filters: Filters = NO_FILTERS,
     engine: Engine = "local",
@@ -40,27 +43,32 @@ def build_index(
     """Builds the index of ``sources`` in the folder ``out``, replacing the index it held.
 
     ``embedder`` and ``tokenizer`` are names for ``index.weights.resolve``, or the things
-    themselves. ``store``: a Milvus server for the keys (``index.milvus_store``), else FAISS.
+    themselves. ``store``: a Milvus server for the keys (``index.milvus_store``), else FAISS, of the
+    type ``faiss`` (a factory string; default: by their number).
     ``engine``: where keys are computed, in this process or on a Ray cluster.
     Near duplicates are left out unless ``keep_duplicates``, and before them what ``filters`` say.
     Until the last step nothing that was in ``out`` changes. A build that was killed or broke goes
     on where it stood when it is started again, and gives the same bytes.
 
     Raises:
-        UserError: a source does not exist, no document has any text, or ``out`` holds
-            something that is not an index.
+        UserError: a source does not exist, no document has any text, ``out`` holds something
+            that is not an index, or FAISS has no such type.
     """
     out = Path(out)
     check_out(out)
     if store:
         check_uri(store)
+        if faiss:
+            raise UserError("--faiss-type: the keys are to go to Milvus; leave out one of the two")
     sources = [Path(source) for source in sources]
     items = read_documents(sources, filters)
     items = items if keep_duplicates else without_near_duplicates(items)
     decoder = load_tokenizer(tokenizer) if isinstance(tokenizer, str) else tokenizer
     encoder = open_encoder(lasting(embedder)) if isinstance(embedder, str) else embedder
     name = tokenizer if isinstance(tokenizer, str) else decoder.name_or_path
-    recipe = Recipe.of(encoder, name, decoder, chunk_size, store, keep_duplicates)
+    recipe = Recipe.of(encoder, name, decoder, chunk_size, store, keep_duplicates, faiss)
+    if faiss:
+        check_type(faiss, recipe.dim)
     wanted = request("build", out, recipe, sources=sources, **filters.identity())
     with locked(out) as finished:
         if is_done(finished, wanted):

@@ -54,6 +54,10 @@ def build(
         str,
         typer.Option(metavar="milvus://HOST[:PORT]/NAME", help="Keys in Milvus instead of FAISS."),
     ] = "",
+    faiss_type: Annotated[
+        str,
+        typer.Option("--faiss-type", metavar="FACTORY", help="FAISS type; default: by size."),
+    ] = "",
     keep_duplicates: Annotated[
         bool, typer.Option("--keep-duplicates", help="Keep texts that nearly repeat another.")
     ] = False,
@@ -77,6 +81,7 @@ def build(
         embedder=embedder,
         tokenizer=tokenizer,
         store=store,
+        faiss=faiss_type,
         keep_duplicates=keep_duplicates,
         filters=filters_of(trust, language, min_quality, block_words, redact),
         engine=engine,

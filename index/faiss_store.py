@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -10,8 +11,13 @@ from typing import Any
 import numpy as np
 
 from index.dense import BLOCK, Ids, Keys, Stored, fewest_probes
+from index.errors import UserError
 
 FILE = "faiss.index"
+FEWEST_TRAINED = 16_384
+"""Keys that codes are trained on, were there ever so few inverted lists."""
+TRIED = 10_000
+"""Keys on which a type that someone asks for is tried: enough to train any code."""
 POINTS_PER_CENTROID = 39
 """FAISS warns below this; a corpus too small for a type gets a smaller number of lists."""
 
@@ -25,14 +31,39 @@ def faiss_type(num_keys: int) -> str:
     return f"IVF{lists},SQ8" if num_keys <= 1_000_000 else f"IVF{lists}_HNSW32,SQ8"
 
 
+def fitted(kind: str, num_keys: int) -> str:
+    """A factory string with no more inverted lists than so many keys can train."""
+    most = max(1, num_keys // POINTS_PER_CENTROID)
+    return re.sub(r"(?<=IVF)\d+", lambda lists: str(min(int(lists[0]), most)), kind)
+
+
+def check_type(kind: str, dim: int) -> None:
+    """Tries a factory string on ``TRIED`` random keys, before any work is done for it.
+
+    Raises:
+        UserError: FAISS knows no such type, or cannot leave out removed chunks with it.
+    """
+    keys = np.random.default_rng(0).standard_normal((TRIED, dim), dtype=np.float32)
+    try:
+        trial = build_faiss(keys.astype(np.float16), fitted(kind, TRIED))
+        FaissStore(trial, 1, np.arange(2)).search(keys[:1], 8)
+    except (RuntimeError, TypeError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(
+            f"--faiss-type {kind}: FAISS cannot use it here ({reason}); give a factory string such "
+            "as IVF4096,SQ8 or leave it out"
+        ) from error
+
+
 def build_faiss(keys: Stored, kind: str) -> Any:
     """A FAISS inner-product index of ``keys`` [n, dim], trained on a seeded sample of them."""
     import faiss
 
     faiss_index = faiss.index_factory(keys.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
     if not faiss_index.is_trained:
-        lists = faiss.extract_index_ivf(faiss_index).nlist
-        count = min(len(keys), lists * 64)
+        ivf = faiss.try_extract_index_ivf(faiss_index)
+        lists = 0 if ivf is None else ivf.nlist
+        count = min(len(keys), max(FEWEST_TRAINED, lists * 64))
         rows = np.sort(np.random.default_rng(0).choice(len(keys), count, replace=False))
         faiss_index.train(keys[rows].astype(np.float32))
     for start in range(0, len(keys), BLOCK):
@@ -41,18 +72,20 @@ def build_faiss(keys: Stored, kind: str) -> Any:
 
 
 def num_probes(faiss_index: Any, keys: Stored) -> tuple[int, float]:
-    """``fewest_probes`` of a FAISS index; (0, 1.0) for a type without inverted lists."""
+    """``fewest_probes`` of a FAISS index; 0 and its recall for a type without inverted lists."""
     import faiss
 
-    ivf = faiss.try_extract_index_ivf(faiss_index)
-    if ivf is None:
+    if isinstance(faiss_index, faiss.IndexFlat):
         return 0, 1.0
+    ivf = faiss.try_extract_index_ivf(faiss_index)
 
     def search(queries: Keys, depth: int, probes: int) -> Ids:
         visit(faiss_index, probes)
         ids: Ids = faiss_index.search(queries, depth)[1]
         return ids
 
+    if ivf is None:
+        return 0, fewest_probes(search, keys, 1)[1]
     return fewest_probes(search, keys, ivf.nlist)
 
 
@@ -84,6 +117,9 @@ class FaissStore:
             inverted = faiss.try_extract_index_ivf(faiss_index) is not None
             kind: Any = faiss.SearchParametersIVF if inverted else faiss.SearchParameters
             self._parameters = kind(sel=kept, **({"nprobe": probes} if inverted else {}))
+            if isinstance(faiss_index, faiss.IndexPreTransform):
+                inner = self._parameters
+                self._parameters = faiss.SearchParametersPreTransform(index_params=inner)
 
     @classmethod
     def write(cls, file: Path, keys: Stored, kind: str) -> tuple[FaissStore, float]:

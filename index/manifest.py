@@ -44,7 +44,8 @@ class Manifest:
 
     ``removed`` are the rows, ascending, of documents that count as absent though the files hold
     them; the other numbers leave them out. ``probe`` is the key of a fixed text, ``store`` where
-    keys are searched, ``keep_duplicates`` whether near duplicates stay (all: ``index.recipe``).
+    keys are searched, ``faiss`` the type asked for and ``faiss_type`` the one that it became,
+    ``keep_duplicates`` whether near duplicates stay (``index.recipe``).
     ``own_distances`` are equally spaced quantiles, ascending, of the distance from a chunk to the
     nearest one of another document: what "near" means in this database. ``num_probes``: inverted
     lists to visit for a question, 0 if search is exact; ``recall_at_10``: what they find.
@@ -74,6 +75,7 @@ class Manifest:
     removed: tuple[int, ...] = ()
     store: str = ""
     keep_duplicates: bool = False
+    faiss: str = ""
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:

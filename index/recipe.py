@@ -20,8 +20,9 @@ PROBE_COSINE = 0.98
 @dataclass(frozen=True)
 class Recipe:
     """``probe`` is the key of ``PROBE_TEXT``: an encoder that gives another is another encoder.
-    ``store``: where the keys are searched, a Milvus server or, empty, FAISS. ``keep_duplicates``:
-    whether texts that nearly repeat another stay.
+    ``store``: where the keys are searched, a Milvus server or, empty, FAISS; ``faiss``: its factory
+    string, or empty for the type that suits their number. ``keep_duplicates``: whether texts that
+    nearly repeat another stay.
     """
 
     chunk_size: int
@@ -34,6 +35,7 @@ class Recipe:
     vocab_size: int
     store: str = ""
     keep_duplicates: bool = False
+    faiss: str = ""
 
     @classmethod
     def of(
@@ -44,6 +46,7 @@ class Recipe:
         chunk_size: int,
         store: str = "",
         keep_duplicates: bool = False,
+        faiss: str = "",
     ) -> Self:
         """``name`` is the tokenizer's, by which it is found again."""
         return cls(
@@ -57,6 +60,7 @@ class Recipe:
             vocab_size=len(tokenizer),
             store=store,
             keep_duplicates=keep_duplicates,
+            faiss=faiss,
         )
 
     @classmethod

@@ -11,6 +11,7 @@ from index.assemble import read_skipped
 from index.build import build_index
 from index.errors import UserError
 from index.folder import locked
+from index.grow import add_documents
 from index.keys import HashingKeyEncoder
 from index.manifest import Manifest
 from index.retriever import Retriever
@@ -143,3 +144,33 @@ def test_minilm_and_smollm2_from_files_to_the_right_passage(
     raw = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert raw["embedder"] == str(resolve("minilm").resolve())
     assert (raw["tokenizer"], raw["dim"]) == ("smollm2-135m", 384)
+
+
+def test_the_faiss_type_that_is_asked_for_is_made_and_kept(tmp_path: Path) -> None:
+    """Adding makes it again; few keys have few inverted lists."""
+    out = tmp_path / "index"
+    small_index(write_facts(tmp_path), out, faiss="IVF4096,SQ8")
+    assert (Manifest.read(out).faiss, Manifest.read(out).faiss_type) == ("IVF4096,SQ8", "IVF1,SQ8")
+    assert Retriever.open(out).search("the smallest planet", 1).doc_ids == ("mercury",)
+    (tmp_path / "new.txt").write_text("The piano was built in Florence around 1700.")
+    fresh = {"encoder": HashingKeyEncoder(), "tokenizer": tiny_tokenizer(), "progress": False}
+    assert add_documents(out, [tmp_path / "new.txt"], **fresh).faiss_type == "IVF1,SQ8"
+
+
+def test_too_few_keys_for_a_type_get_the_usual_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their embedding was paid for: nothing is lost, and what was made is told."""
+    monkeypatch.setattr("index.faiss_store.TRIED", 500)
+    manifest = small_index(write_facts(tmp_path), tmp_path / "i", faiss="IVF1,PQ2", progress=True)
+    assert (manifest.faiss, manifest.faiss_type) == ("IVF1,PQ2", "Flat")
+    assert "IVF1,PQ2 cannot be made of" in capsys.readouterr().err
+
+
+def test_a_type_is_refused_before_any_work(tmp_path: Path) -> None:
+    source = write_facts(tmp_path)
+    with pytest.raises(UserError, match="--faiss-type Nonsense: FAISS cannot use it"):
+        small_index(source, tmp_path / "i", faiss="Nonsense")
+    with pytest.raises(UserError, match="leave out one of the two"):
+        small_index(source, tmp_path / "i", faiss="Flat", store="milvus://here:1/keys")
+    assert not (tmp_path / "i").exists()

@@ -7,8 +7,18 @@ import numpy as np
 import pytest
 from test_index_dense import Exhaustive, clustered_keys
 
+from index import faiss_store
 from index.dense import RECALL
-from index.faiss_store import FaissStore, build_faiss, faiss_type, num_probes, visit
+from index.errors import UserError
+from index.faiss_store import (
+    FaissStore,
+    build_faiss,
+    check_type,
+    faiss_type,
+    fitted,
+    num_probes,
+    visit,
+)
 
 KINDS = pytest.mark.parametrize("kind", ["Flat", "IVF64,SQ8", "IVF64_HNSW32,SQ8"])
 
@@ -97,3 +107,34 @@ def test_a_full_disk_is_the_systems_error(tmp_path: Path, kind: str) -> None:
     FaissStore.write(file, keys, kind)
     faiss.write_index(build_faiss(keys, kind), str(tmp_path / "own"))
     assert file.read_bytes() == (tmp_path / "own").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["SQ8", "HNSW8,Flat", "IVF9999,PQ8x4fs", "PCA8,IVF64,SQ8"])
+def test_types_that_are_asked_for_can_be_used(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Removed chunks are left out with them, and what they find is measured, not assumed."""
+    monkeypatch.setattr(faiss_store, "TRIED", 500)
+    keys, file = clustered_keys(), tmp_path / "faiss.index"
+    check_type(kind, keys.shape[1])
+    written, recall = FaissStore.write(file, keys, fitted(kind, len(keys)))
+    assert 0.1 < recall <= 1
+    assert recall < 1 or kind == "SQ8"
+    removed = np.arange(0, len(keys), 2)
+    store = FaissStore.open(file, keys.shape, written.probes, removed)
+    found = store.search(keys[:50].astype(np.float32), 5)
+    assert not np.isin(found, removed).any()
+    assert (found >= 0).any()
+
+
+@pytest.mark.parametrize("kind", ["IVF64", "Nonsense", "IVF64,PQ7"])
+def test_types_that_faiss_has_not_are_refused_before_any_work(kind: str) -> None:
+    with pytest.raises(UserError, match=f"--faiss-type {kind}: FAISS cannot use it"):
+        check_type(kind, 64)
+
+
+def test_no_more_lists_are_made_than_can_be_trained() -> None:
+    assert fitted("OPQ8_32,IVF65536_HNSW32,SQ8", 3900) == "OPQ8_32,IVF100_HNSW32,SQ8"
+    assert fitted("IVF16,Flat", 10) == "IVF1,Flat"
+    assert fitted("IVF16,Flat", 10**6) == "IVF16,Flat"
+    assert fitted("", 10) == ""
