@@ -11,9 +11,9 @@ from index.disk import claim
 from index.errors import UserError
 
 if TYPE_CHECKING:
-    from eval.conditions import Answering
     from eval.questions import Question
     from eval.report import Report
+    from retro.answer import Answerer
 
 app = typer.Typer(help="Measure answers, abstention and calibration.", no_args_is_help=True)
 
@@ -235,6 +235,37 @@ def gains(
 
 
 @app.command()
+def dropout(
+    index: Index,
+    data: Data,
+    out: Out,
+    samples: Annotated[
+        list[int], typer.Option(min=1, max=256, help="Numbers of samples; several too.")
+    ] = [1, 2, 4, 8, 16, 32],  # noqa: B006
+    limit: Limit = None,
+    seed: Seed = 0,
+    k: K = 8,
+    batch_size: Batch = 16,
+    checkpoint: Checkpoint = None,
+    resamples: Resamples = 500,
+) -> None:
+    """Ask with more and more Monte-Carlo dropout samples: what do they tell, and cost?"""
+    from eval.dropout import run
+
+    questions, answerer = _prepare(index, data, out, limit, seed, checkpoint, None)
+    report = run(
+        answerer,
+        questions,
+        samples,
+        k=k,
+        batch_size=batch_size,
+        seed=seed,
+        num_resamples=resamples,
+    )
+    _finish(report, out, data, answerer, (), num_asked=len(questions), seed=seed, k=k)
+
+
+@app.command()
 def certificate(
     predictions: Annotated[
         Path, typer.Option(help="predictions.jsonl of `retro eval abstention`.")
@@ -267,7 +298,7 @@ def _prepare(
     seed: int,
     checkpoint: str | None,
     threshold: float | None,
-) -> tuple[list[Question], Answering]:
+) -> tuple[list[Question], Answerer]:
     """The questions and the answerer; what fails fast comes first."""
     from eval.questions import read_questions, sample
 
@@ -278,11 +309,17 @@ def _prepare(
     return questions, Answerer.open(index, checkpoint, threshold=threshold)
 
 
-def _finish(report: Report, out: Path, data: Path, answerer: Answering, **settings: Any) -> None:
+def _finish(
+    report: Report,
+    out: Path,
+    data: Path,
+    answerer: Answerer,
+    files: tuple[str, ...] = ("predictions.jsonl",),
+    **settings: Any,
+) -> None:
     from eval.report import origin
 
-    source = origin(data, answerer.retriever.manifest, **settings)
-    _save(report, out, source, "predictions.jsonl")
+    _save(report, out, origin(data, answerer.retriever.manifest, **settings), *files)
 
 
 def _save(report: Report, out: Path, source: dict[str, Any], *more: str) -> None:
