@@ -235,6 +235,28 @@ def gains(
 
 
 @app.command()
+def paraphrases(
+    index: Index,
+    data: Data,
+    out: Out,
+    seed: Seed = 0,
+    k: K = 8,
+    batch_size: Batch = 16,
+    checkpoint: Checkpoint = None,
+    threshold: Threshold = None,
+    resamples: Resamples = 500,
+) -> None:
+    """Ask one question in several wordings (rows of one title): is it answered alike?"""
+    from eval.paraphrases import run
+
+    questions, answerer = _prepare(index, data, out, None, seed, checkpoint, threshold)
+    report = run(
+        answerer, questions, out, k=k, batch_size=batch_size, seed=seed, num_resamples=resamples
+    )
+    _finish(report, out, data, answerer, num_asked=len(questions), seed=seed, k=k)
+
+
+@app.command()
 def dropout(
     index: Index,
     data: Data,

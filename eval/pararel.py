@@ -1,0 +1,150 @@
+"""ParaRel's facts and wordings as questions and a corpus that holds them; asks no model.
+
+    python -m eval.pararel pararel.tar.gz --corpus corpus.jsonl.xz --out folder
+
+Writes ``questions.jsonl`` (for ``retro eval paraphrases``) and ``passages.jsonl`` (for ``retro
+index build``). A fact is taken if a document with its subject for a title holds its object; its
+wordings are ParaRel's patterns (Elazar et al. 2021) with "what" for the object. The corpus is these
+documents and as many others as ``--others`` says. The archive's pickles are not read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import lzma
+import tarfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from index.disk import claim, write_atomically
+from index.errors import UserError
+from retro.text import contains_answer
+
+Row = dict[str, Any]
+PATTERNS, FACTS = "graphs_json", "trex_lms_vocab"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("archive", type=Path)
+    parser.add_argument("--corpus", type=Path, required=True, help="JSON lines: title, text")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--facts", type=int, default=4, help="at most, a relation")
+    parser.add_argument("--wordings", type=int, default=4, help="at most, a fact")
+    parser.add_argument("--others", type=int, default=2000, help="other documents")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    claim(options.out)
+    patterns, facts = read(options.archive)
+    documents = list(corpus(options.corpus))
+    rng = np.random.default_rng(options.seed)
+    asked, used = questions(
+        patterns, facts, documents, rng, num_facts=options.facts, num_wordings=options.wordings
+    )
+    rest = [n for n in rng.permutation(len(documents)) if n not in used][: options.others]
+    kept = [documents[n] for n in sorted([*used, *map(int, rest)])]
+    for name, rows in (("questions", asked), ("passages", kept)):
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        write_atomically(options.out / f"{name}.jsonl", lines)
+    num_facts = len({row["title"] for row in asked})
+    print(
+        f"{options.out}: {len(asked):,} questions of {num_facts:,} facts, {len(kept):,} documents"
+    )
+
+
+def read(archive: Path) -> tuple[dict[str, list[str]], dict[str, list[tuple[str, str]]]]:
+    """Patterns, and pairs of subject and object, by relation.
+
+    Raises:
+        UserError: it is not ParaRel's archive.
+    """
+    patterns: dict[str, list[str]] = {}
+    facts: dict[str, list[tuple[str, str]]] = {}
+    try:
+        with tarfile.open(archive) as files:
+            for member in files:
+                file = Path(member.name)
+                stream = files.extractfile(member) if file.suffix == ".jsonl" else None
+                if stream is None:
+                    continue
+                rows = [
+                    json.loads(line) for line in io.TextIOWrapper(stream, "utf-8") if line.strip()
+                ]
+                if file.parent.name == PATTERNS:
+                    patterns[file.stem] = [row["pattern"] for row in rows]
+                elif file.parent.name == FACTS:
+                    facts[file.stem] = [(row["sub_label"], row["obj_label"]) for row in rows]
+    except (OSError, tarfile.TarError, ValueError, KeyError) as error:
+        raise UserError(f"{archive}: not ParaRel's archive ({error})") from error
+    if not patterns.keys() & facts.keys():
+        raise UserError(f"{archive}: no {PATTERNS}/*.jsonl and {FACTS}/*.jsonl in it")
+    return patterns, facts
+
+
+def corpus(file: Path) -> Iterator[Row]:
+    """Documents of a ``.jsonl`` file, plain or ``.xz``."""
+    opener: Any = lzma.open if file.suffix == ".xz" else open
+    with opener(file, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            yield {"id": row.get("id"), "title": row.get("title", ""), "text": row["text"]}
+
+
+def questions(
+    patterns: dict[str, list[str]],
+    facts: dict[str, list[tuple[str, str]]],
+    documents: Sequence[Row],
+    rng: np.random.Generator,
+    *,
+    num_facts: int,
+    num_wordings: int,
+) -> tuple[list[Row], set[int]]:
+    """Rows to ask, wordings of a fact with one ``title``; and the documents that hold the facts."""
+    titled: dict[str, list[int]] = defaultdict(list)
+    for number, document in enumerate(documents):
+        titled[document["title"]].append(number)
+    rows: list[Row] = []
+    used: set[int] = set()
+    for relation in sorted(patterns.keys() & facts.keys()):
+        forms = list(dict.fromkeys(filter(None, map(wording, patterns[relation]))))
+        if len(forms) < 2:
+            continue
+        taken = 0
+        for n in rng.permutation(len(facts[relation])):
+            subject, answer = facts[relation][n]
+            holding = [
+                d for d in titled[subject] if contains_answer(documents[d]["text"], [answer])
+            ]
+            if not holding or taken == num_facts:
+                continue
+            taken += 1
+            used.update(holding)
+            for i, form in enumerate(rng.permutation(forms)[:num_wordings]):
+                rows.append(
+                    {
+                        "id": f"{relation}-{taken}-{i}",
+                        "title": f"{relation} {subject}",
+                        "question": str(form).replace("[X]", subject),
+                        "answers": [answer],
+                    }
+                )
+    return rows, used
+
+
+def wording(pattern: str) -> str | None:
+    """A pattern as a question, its object asked for with "what"; None for one that lacks a side."""
+    if pattern.count("[X]") != 1 or pattern.count("[Y]") != 1:
+        return None
+    asked = pattern.replace("[Y]", "what").rstrip(" .") + "?"
+    return asked[0].upper() + asked[1:]
+
+
+if __name__ == "__main__":
+    main()
