@@ -86,8 +86,6 @@ def choose_threshold(
     confidences: Sequence[float],
     correct: Sequence[bool],
     max_risk: float | None = None,
-    *,
-    weights: Sequence[float] | None = None,
 ) -> float:
     """The threshold to answer at, from questions whose outcome is known.
 
@@ -95,9 +93,8 @@ def choose_threshold(
     ``max_risk`` *on these questions*; this is the empirical risk of Geifman & El-Yaniv 2017,
     without their bound, hence no promise for others (``retro.certificate`` makes one). Raises
     UserError when there is none. Without: the one with the best score, where a right answer counts
-    one, a wrong one minus one and declining nothing (CRAG, Yang et al. 2024), each question by its
-    weight. Thresholds lie midway between neighbouring confidences, so that rounding never moves an
-    answer across.
+    one, a wrong one minus one and declining nothing (CRAG, Yang et al. 2024). Thresholds lie midway
+    between neighbouring confidences, so that rounding never moves an answer across.
     """
     order = np.argsort(np.asarray(confidences, dtype=np.float64), kind="stable")
     levels = np.asarray(confidences, dtype=np.float64)[order]
@@ -106,8 +103,7 @@ def choose_threshold(
         raise UserError("no questions to choose a threshold from: give some with known outcomes")
     starts = np.flatnonzero(np.diff(levels, prepend=-math.inf) > 0)  # answer from here upwards
     if max_risk is None:
-        each = np.ones(len(levels)) if weights is None else np.asarray(weights)[order]
-        score = np.where(right, each, -each)[::-1].cumsum()[::-1][starts]
+        score = np.where(right, 1.0, -1.0)[::-1].cumsum()[::-1][starts]
         best = len(score) - 1 - int(np.argmax(score[::-1]))  # of equal ones the most careful
     else:
         risk = 1.0 - right[::-1].cumsum()[::-1][starts] / (len(levels) - starts)

@@ -267,6 +267,10 @@ def head(
     ] = None,
     limit: Annotated[int, typer.Option(min=20, help="With --index: questions to make.")] = 300,
     seed: Annotated[int, typer.Option(help="Folds of the cross-validation; questions.")] = 0,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="With --rows: answer from here; default: the best."),
+    ] = None,
     threads: Threads = None,
 ) -> None:
     """Fit the confidence head and the abstention threshold.
@@ -279,7 +283,7 @@ def head(
     if rows is not None and checkpoint is not None:
         from retro.train_head import fit
 
-        fit(rows, checkpoint, seed)
+        fit(rows, checkpoint, seed, threshold)
         return
     import torch
 

@@ -18,6 +18,7 @@ from index.disk import claim
 from index.errors import UserError
 from index.sources import Document
 from retro.answer import HEAD, POLICY, Answerer
+from retro.calibration import Floats
 from retro.conflict import DISPUTE_SIGNALS
 from retro.examples import read_jsonl
 from retro.policy import AbstentionPolicy, choose_threshold
@@ -25,7 +26,7 @@ from retro.signals import MODEL_SIGNALS, SIGNALS
 from retro.text import exact_match, same_answer
 from retro.train_setup import held_out_titles, present_documents
 from retro.types import Answer
-from retro.uncertainty import ConfidenceHead, fit_head
+from retro.uncertainty import ConfidenceHead, fit_measured
 
 BATCH = 32
 
@@ -100,31 +101,31 @@ def _row(case: Case, answer: Answer) -> dict[str, Any]:
     return {**told, "signals": signals}
 
 
-def fit(files: Sequence[Path], checkpoint: Path, seed: int) -> None:
-    """Fits ``head.json`` and ``policy.json`` on collected cases; titles are never split.
+def fit(files: Sequence[Path], checkpoint: Path, seed: int, threshold: float | None = None) -> None:
+    """Fits ``head.json`` and ``policy.json`` on collected cases; titles are never split, and the
+    threshold, unless it is given, is chosen on confidences of cases that were not learned from.
 
     Raises:
         UserError: a file holds no cases.
     """
-    rows = read_cases(files)
-    head = fit_cases(rows, seed)
-    labels, present = [row["label"] for row in rows], [row["present"] for row in rows]
-    confidences = head.score_rows([row["signals"] for row in rows])
-    # As if half of the questions were in the database, whatever their share in the collection.
-    share = sum(present) / len(present)
-    weights = [0.5 / share if there else 0.5 / (1 - share) for there in present]
-    threshold = choose_threshold(list(confidences), labels, weights=weights)
-    policy = AbstentionPolicy(threshold=threshold)
+    rows = evened(read_cases(files))
+    head, unseen = _fitted(rows, seed)
+    best = choose_threshold(list(unseen), [row["label"] for row in rows])
+    policy = AbstentionPolicy(threshold=best if threshold is None else threshold)
     head.save(checkpoint / HEAD)
     policy.save(checkpoint / POLICY)
-    print(json.dumps({"threshold": policy.threshold, **head.statistics}, indent=1))
+    print(json.dumps({"threshold": policy.threshold, "best": best, **head.statistics}, indent=1))
 
 
 def fit_cases(rows: Sequence[Mapping[str, Any]], seed: int) -> ConfidenceHead:
     """The head fitted on cases as ``read_cases`` gives them, as if half had their facts there."""
-    rows = evened(rows)
+    return _fitted(evened(rows), seed)[0]
+
+
+def _fitted(rows: Sequence[Mapping[str, Any]], seed: int) -> tuple[ConfidenceHead, Floats]:
+    """The head, and the confidence [rows] of each case by weights that have not seen its title."""
     signs = {name: signal.sign for name, signal in (SIGNALS | MODEL_SIGNALS).items()}
-    return fit_head(
+    return fit_measured(
         [row["signals"] for row in rows],
         [row["label"] for row in rows],
         [row["title"] for row in rows],

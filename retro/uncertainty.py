@@ -160,7 +160,21 @@ def fit_head(
     signs: Mapping[str, int] | None = None,
     seed: int = 0,
 ) -> ConfidenceHead:
-    """Fits a head on one row of signals and one label (right and supported) per question.
+    """The head of ``fit_measured``, whose arguments these are."""
+    return fit_measured(rows, labels, groups, present=present, signs=signs, seed=seed)[0]
+
+
+def fit_measured(
+    rows: Sequence[Mapping[str, float]],
+    labels: Sequence[bool],
+    groups: Sequence[Hashable] | None = None,
+    *,
+    present: Sequence[bool] | None = None,
+    signs: Mapping[str, int] | None = None,
+    seed: int = 0,
+) -> tuple[ConfidenceHead, Floats]:
+    """Fits a head on one row of signals and one label (right and supported) per question; gives
+    it and the confidence [rows] of each row by weights that have not seen its group.
 
     ``present``: whether the facts stood in the database at all. Given, two factors are fitted: on
     all rows, that they did, and on the rows in which they did, that the answer is right. Where
@@ -195,9 +209,10 @@ def fit_head(
     logits = _product([unseen for _, unseen, _ in fitted])
     kind, ece = _choose_calibration(logits, y, folds)
     penalties = dict(zip(("penalty", "penalty_right"), (f[2] for f in fitted), strict=False))
-    return ConfidenceHead(
+    calibration = CALIBRATIONS[kind](logits, y)
+    head = ConfidenceHead(
         factors=tuple(factor for factor, _, _ in fitted),
-        calibration=CALIBRATIONS[kind](logits, y),
+        calibration=calibration,
         data_hash=hashlib.sha256(
             "".join(names).encode()
             + b"".join(columns[name].tobytes() for name in names)
@@ -214,6 +229,7 @@ def fit_head(
             "ece": ece,
         },
     )
+    return head, calibration(logits)
 
 
 def _separable(y: Floats, held: Floats, folds: NDArray[np.int64]) -> bool:

@@ -73,13 +73,6 @@ def test_of_equal_thresholds_the_most_careful_is_taken() -> None:
     assert choose_threshold([0.9, 0.5, 0.3], [True, False, True]) == pytest.approx(0.7)
 
 
-def test_a_question_counts_by_its_weight() -> None:
-    confidences, correct = [0.9, 0.6, 0.5, 0.4], [True, False, True, True]
-    assert choose_threshold(confidences, correct) == pytest.approx(0.2)
-    weights = [1.0, 3.0, 1.0, 1.0]
-    assert choose_threshold(confidences, correct, weights=weights) == pytest.approx(0.75)
-
-
 def test_threshold_at_a_risk_is_the_lowest_that_keeps_it() -> None:
     confidences = [0.9, 0.8, 0.7, 0.6, 0.5]
     correct = [True, True, False, True, False]

@@ -14,6 +14,9 @@ from index.errors import UserError
 from index.grow import remove_documents
 from index.retriever import Retriever
 from index.sources import Document
+from retro.answer import HEAD, POLICY
+from retro.cli import main
+from retro.policy import AbstentionPolicy
 from retro.train_head import Case, evened, fit_cases, make_cases, read_cases, whole_lines
 from retro.train_setup import prepare, prepare_sequences, present_documents
 
@@ -131,6 +134,39 @@ def test_cases_of_an_earlier_release_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="cases lack answers, candidate; collect the signals again"):
         read_cases([file])
+
+
+def written(folder: Path, noise: float) -> Path:
+    """Cases whose signal separates by title as ``noise`` lets it."""
+    rng = np.random.default_rng(1)
+    rows = []
+    for number in range(300):
+        present, right = number % 3 == 0, number % 3 == 0 and number % 9 > 0
+        row = collected("Bern" if right else "Oslo", ["Bern"], present)
+        signals = {
+            "match_best": float(present + noise * rng.normal()),
+            "span_probability": float(right + noise * rng.normal()),
+        }
+        rows.append(row | {"title": f"t{number % 30}", "signals": signals})
+    file = folder / "signals.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def test_head_and_threshold_are_written_and_a_given_threshold_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, 0.5)
+    given = ["train", "head", "--rows", str(file), "--checkpoint", str(tmp_path)]
+    assert main(given) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["threshold"] == told["best"] == AbstentionPolicy.load(tmp_path / POLICY).threshold
+    assert 0.2 < told["best"] < 0.8
+    head = (tmp_path / HEAD).read_bytes()
+    assert main([*given, "--threshold", "0.3"]) == 0
+    assert json.loads(capsys.readouterr().out)["best"] == told["best"]
+    assert AbstentionPolicy.load(tmp_path / POLICY).threshold == 0.3
+    assert (tmp_path / HEAD).read_bytes() == head
 
 
 def test_a_line_torn_by_a_kill_is_cut_off(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from retro.calibration import (
     logistic,
     platt,
 )
-from retro.uncertainty import ConfidenceHead, fit_head
+from retro.uncertainty import ConfidenceHead, fit_head, fit_measured
 
 Floats = NDArray[np.float64]
 
@@ -72,6 +72,10 @@ def test_a_probability_is_taken_as_log_odds(head: ConfidenceHead) -> None:
 
 def test_the_same_rows_give_the_same_head(head: ConfidenceHead) -> None:
     assert fit_head(*sample()) == head
+    again, unseen = fit_measured(*sample())
+    assert again == head
+    assert 0.5 < float(np.mean((unseen > 0.5) == np.array(sample()[1]))) <= 1
+    assert not np.allclose(unseen, head.score_rows(sample()[0]))
     rows, labels = sample()
     changed = fit_head([{**rows[0], "near": 0.0}, *rows[1:]], labels)
     assert changed.data_hash != head.data_hash
