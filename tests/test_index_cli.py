@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from index_fakes import FACTS, small_index, tiny_tokenizer, write_facts, write_j
 from pyarrow import parquet
 
 from index.grow import remove_documents
+from index.manifest import Manifest
 from index.retriever import Retriever
 from retro.cli import main
 
@@ -34,6 +37,29 @@ def test_build_names_what_it_left_out(
     assert "5 documents" in shown.out
     assert "1 skipped" in shown.out
     assert "photo.png: type '.png' is unknown" in shown.err
+
+
+def test_build_takes_a_faiss_type_and_an_engine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("index.build.load_tokenizer", lambda name: tiny_tokenizer())
+    seen: list[int] = []
+
+    def elsewhere(encoder: Any, shards: Iterable[list[str]]) -> Iterator[Any]:
+        for texts in shards:
+            seen.append(len(texts))
+            yield encoder.encode(texts)
+
+    monkeypatch.setattr("index.engines.on_ray", elsewhere)
+    out = tmp_path / "out"
+    arguments = ["index", "build", str(write_facts(tmp_path)), "--out", str(out)]
+    arguments += ["--embedder", "hashing", "--tokenizer", "tiny"]
+    assert main([*arguments, "--engine", "ray", "--faiss-type", "SQ8"]) == 0
+    assert sum(seen) == Manifest.read(out).num_chunks
+    assert Manifest.read(out).faiss_type == "SQ8"
+    assert main([*arguments, "--engine", "mars"]) == 2
+    assert main([*arguments, "--faiss-type", "Nonsense"]) == 2
+    assert "--faiss-type Nonsense: FAISS cannot use it" in capsys.readouterr().err
 
 
 def test_search_prints_passages_best_first(
