@@ -118,8 +118,9 @@ class FaissStore:
             kind: Any = faiss.SearchParametersIVF if inverted else faiss.SearchParameters
             self._parameters = kind(sel=kept, **({"nprobe": probes} if inverted else {}))
             if isinstance(faiss_index, faiss.IndexPreTransform):
-                inner = self._parameters
-                self._parameters = faiss.SearchParametersPreTransform(index_params=inner)
+                self._parameters = faiss.SearchParametersPreTransform(
+                    index_params=self._parameters  # type: ignore[call-arg]
+                )
 
     @classmethod
     def write(cls, file: Path, keys: Stored, kind: str) -> tuple[FaissStore, float]:
