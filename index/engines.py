@@ -93,6 +93,7 @@ def _started() -> Any:
             "--engine ray needs Ray: pip install 'retro-abstain[ray]', on every machine"
         ) from error
     if not ray.is_initialized():
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray reports to its makers
         _check_address(os.environ.get("RAY_ADDRESS", ""))
         try:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
