@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ import numpy as np
 import pytest
 from index_fakes import small_index, tiny_tokenizer, write_facts
 
-from index import assemble
+from index import assemble, engines
 from index.engines import on_ray
 from index.errors import UserError
 from index.folder import Work
 from index.grow import add_documents
-from index.keys import HashingKeyEncoder
+from index.keys import HashingKeyEncoder, Keys
 from index.manifest import Manifest
 
 
@@ -51,8 +52,14 @@ def digests(folder: Path) -> dict[str, str]:
 def test_a_node_that_is_lost_in_the_middle_loses_nothing(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same bytes as a build without a cluster; what the lost node had computed or begun is
-    computed again on the other one."""
+    """The same bytes as a build without a cluster; what the lost node was computing is computed
+    again on the other one."""
+
+    def slowly(name: str, fingerprint: str, texts: list[str]) -> Keys:
+        time.sleep(0.5)  # so that both nodes are at work when one is lost
+        return HashingKeyEncoder().encode(texts)
+
+    monkeypatch.setattr(engines, "_encode", slowly)
     monkeypatch.setattr(assemble, "SHARD", 2)
     source = write_facts(tmp_path)
     small_index(source, tmp_path / "local")
