@@ -123,6 +123,20 @@ def batches(questions: Sequence[Question], size: int) -> Iterator[Sequence[Quest
     return (questions[start : start + size] for start in range(0, len(questions), size))
 
 
+def each_asked(
+    answerer: Answering,
+    questions: Sequence[Question],
+    condition: str,
+    gold: GoldDocuments,
+    *,
+    k: int,
+    batch_size: int,
+) -> Iterator[Prediction]:
+    """All questions under one condition, ``batch_size`` together, against the whole database."""
+    for some in batches(questions, batch_size):
+        yield from asked(answerer, some, condition, gold, k=k)
+
+
 def asked(
     answerer: Answering,
     questions: Sequence[Question],

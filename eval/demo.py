@@ -8,13 +8,13 @@ miss or a far question is right if it was declined.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eval.conditions import Answering, Prediction, asked, batches
+from eval.conditions import Answering, Prediction, each_asked
 from eval.metrics import auroc
 from eval.questions import KINDS, GoldDocuments, Question
 from eval.report import Report, Table, watched, write_rows
@@ -41,12 +41,8 @@ def run(
     for question in questions:
         _check(question)
     gold = GoldDocuments(answerer.retriever.store)
-
-    def ask() -> Iterator[Prediction]:
-        for some in batches(questions, batch_size):
-            yield from asked(answerer, some, "demo", gold, k=k)
-
-    rows = write_rows(out / "predictions.jsonl", watched(ask(), len(questions), "demo"))
+    answers = each_asked(answerer, questions, "demo", gold, k=k, batch_size=batch_size)
+    rows = write_rows(out / "predictions.jsonl", watched(answers, len(questions), "demo"))
     figures = demo_figures(rows)
     return Report("demo", figures, demo_tables(figures), remarks=[_RULE])
 

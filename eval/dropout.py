@@ -19,15 +19,15 @@ from eval.conditions import PASSAGE_REMOVED, PRESENT, Answering, Prediction, ask
 from eval.questions import GoldDocuments, Question, with_passage
 from eval.report import Cell, Report, Table, watched
 from index.errors import UserError
+from retro.signals import MODEL_SIGNALS
 
 Floats = NDArray[np.float64]
 
 PLAIN = "span_probability"
 """What one pass without dropout says: the samples' mean of it is compared with it."""
 
-SIGNALS = {PLAIN: 1, "mc_probability_mean": 1, "mc_probability_std": -1, "mc_null_mean": -1,
-           "mc_entropy": -1, "mc_bald": -1, "mc_flip_rate": -1}  # fmt: skip
-"""The signals that are judged alone, and their sign; ``retro.signals`` tells what they are."""
+SIGNALS = (PLAIN, *(name for name in MODEL_SIGNALS if name.startswith("mc_")))
+"""The signals that are judged alone; ``retro.signals`` tells what they are, and their sign."""
 
 TARGETS = ("facts there", "right, where they are")
 
@@ -94,18 +94,20 @@ def ask(
     questions: Sequence[Question],
     samples: Sequence[int],
     gold: GoldDocuments,
-    **how: Any,
+    *,
+    k: int,
+    batch_size: int,
 ) -> Iterator[Asked]:
     """Each batch under all numbers of samples before the next; the answerer is left as it was."""
-    before, size = answerer.drafter.num_samples, how.pop("batch_size")
+    before = answerer.drafter.num_samples
     try:
-        for some in batches(questions, size):
+        for some in batches(questions, batch_size):
             states = {PRESENT: [frozenset[str]() for _ in some]}
             states[PASSAGE_REMOVED] = [frozenset(gold.passage(q)) for q in some]
             for num in samples:
                 answerer.drafter.num_samples = num
                 for condition, exclude in states.items():
-                    for row in asked(answerer, some, condition, gold, exclude=exclude, **how):
+                    for row in asked(answerer, some, condition, gold, exclude=exclude, k=k):
                         yield Asked(num, row)
     finally:
         answerer.drafter.num_samples = before
@@ -116,10 +118,11 @@ def judge(rows: Sequence[Prediction], seed: int, num_resamples: int) -> dict[str
     rows = [row for row in rows if row.answer.signals]
     there = np.array([row.condition == PRESENT for row in rows])
     right = np.array([row.right["f1"] for row in rows])
-    labels = {"facts there": (there, np.arange(len(rows)))}
-    labels["right, where they are"] = (right, np.flatnonzero(there))
+    labels = dict(
+        zip(TARGETS, ((there, np.arange(len(rows))), (right, np.flatnonzero(there))), strict=True)
+    )
     groups = [row.group for row in rows]
-    scores = {name: _score(rows, name, sign) for name, sign in SIGNALS.items()}
+    scores = {name: _score(rows, name) for name in SIGNALS}
     scores["confidence"] = np.array([row.answer.confidence for row in rows])
     out: dict[str, Any] = {
         "draft_ms": float(np.mean([row.answer.timing_ms.get("draft", np.nan) for row in rows]))
@@ -139,8 +142,10 @@ def judge(rows: Sequence[Prediction], seed: int, num_resamples: int) -> dict[str
     return out
 
 
-def _score(rows: Sequence[Prediction], name: str, sign: int) -> Floats:
-    return sign * np.array([row.answer.signals.get(name, np.nan) for row in rows])
+def _score(rows: Sequence[Prediction], name: str) -> Floats:
+    return MODEL_SIGNALS[name].sign * np.array(
+        [row.answer.signals.get(name, np.nan) for row in rows]
+    )
 
 
 def _gain(one: Floats, other: Floats, label: NDArray[np.bool_]) -> Any:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eval.conditions import UNANSWERABLE, Answering, Prediction, asked, batches
+from eval.conditions import UNANSWERABLE, Answering, Prediction, each_asked
 from eval.demo import matches
 from eval.metrics import auroc
 from eval.questions import GoldDocuments, Question
@@ -82,8 +82,7 @@ def run(
 
     def ask() -> Iterator[Prediction]:
         for kind, all_of_it in kinds.items():
-            for some in batches(all_of_it, batch_size):
-                yield from asked(answerer, some, kind, gold, k=k)
+            yield from each_asked(answerer, all_of_it, kind, gold, k=k, batch_size=batch_size)
 
     total = sum(map(len, kinds.values()))
     rows = write_rows(out / "predictions.jsonl", watched(ask(), total, "invented"))

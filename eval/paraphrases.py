@@ -8,7 +8,7 @@ over those whose fact was found: whose answer stands in a passage retrieved for 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from eval import metrics
-from eval.conditions import PRESENT, Answering, Prediction, asked, batches
+from eval.conditions import PRESENT, Answering, Prediction, each_asked
 from eval.questions import GoldDocuments, Question
 from eval.report import Report, Table, watched, write_rows
 from index.errors import UserError
@@ -76,12 +76,8 @@ def run(
     if not wordings:
         raise UserError("no two rows of --data have one 'title': it names what they both ask")
     gold = GoldDocuments(answerer.retriever.store)
-
-    def ask() -> Iterator[Prediction]:
-        for some in batches(wordings, batch_size):
-            yield from asked(answerer, some, PRESENT, gold, k=k)
-
-    rows = write_rows(out / "predictions.jsonl", watched(ask(), len(wordings), "paraphrases"))
+    answers = each_asked(answerer, wordings, PRESENT, gold, k=k, batch_size=batch_size)
+    rows = write_rows(out / "predictions.jsonl", watched(answers, len(wordings), "paraphrases"))
     groups: dict[str, Group] = defaultdict(list)
     for row in rows:
         groups[row.question.title or ""].append(row)

@@ -13,10 +13,9 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import lzma
 import tarfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ import numpy as np
 
 from index.disk import claim, write_atomically
 from index.errors import UserError
+from index.sources import Document, read_documents
 from retro.text import contains_answer
 
 Row = dict[str, Any]
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("archive", type=Path)
-    parser.add_argument("--corpus", type=Path, required=True, help="JSON lines: title, text")
+    parser.add_argument("--corpus", type=Path, required=True, help="anything that can be indexed")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--facts", type=int, default=4, help="at most, a relation")
     parser.add_argument("--wordings", type=int, default=4, help="at most, a fact")
@@ -43,13 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     claim(options.out)
     patterns, facts = read(options.archive)
-    documents = list(corpus(options.corpus))
+    documents = [d for d in read_documents([options.corpus]) if isinstance(d, Document)]
     rng = np.random.default_rng(options.seed)
     asked, used = questions(
         patterns, facts, documents, rng, num_facts=options.facts, num_wordings=options.wordings
     )
     rest = [n for n in rng.permutation(len(documents)) if n not in used][: options.others]
-    kept = [documents[n] for n in sorted([*used, *map(int, rest)])]
+    chosen = [documents[n] for n in sorted([*used, *map(int, rest)])]
+    kept = [{"id": d.id, "title": d.title, "text": d.text} for d in chosen]
     for name, rows in (("questions", asked), ("passages", kept)):
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_atomically(options.out / f"{name}.jsonl", lines)
@@ -88,19 +89,10 @@ def read(archive: Path) -> tuple[dict[str, list[str]], dict[str, list[tuple[str,
     return patterns, facts
 
 
-def corpus(file: Path) -> Iterator[Row]:
-    """Documents of a ``.jsonl`` file, plain or ``.xz``."""
-    opener: Any = lzma.open if file.suffix == ".xz" else open
-    with opener(file, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            yield {"id": row.get("id"), "title": row.get("title", ""), "text": row["text"]}
-
-
 def questions(
     patterns: dict[str, list[str]],
     facts: dict[str, list[tuple[str, str]]],
-    documents: Sequence[Row],
+    documents: Sequence[Document],
     rng: np.random.Generator,
     *,
     num_facts: int,
@@ -109,7 +101,7 @@ def questions(
     """Rows to ask, wordings of a fact with one ``title``; and the documents that hold the facts."""
     titled: dict[str, list[int]] = defaultdict(list)
     for number, document in enumerate(documents):
-        titled[document["title"]].append(number)
+        titled[document.title].append(number)
     rows: list[Row] = []
     used: set[int] = set()
     for relation in sorted(patterns.keys() & facts.keys()):
@@ -119,9 +111,7 @@ def questions(
         taken = 0
         for n in rng.permutation(len(facts[relation])):
             subject, answer = facts[relation][n]
-            holding = [
-                d for d in titled[subject] if contains_answer(documents[d]["text"], [answer])
-            ]
+            holding = [d for d in titled[subject] if contains_answer(documents[d].text, [answer])]
             if not holding or taken == num_facts:
                 continue
             taken += 1

@@ -20,7 +20,7 @@ from eval.conditions import PRESENT
 from eval.report import Cell, Report, Table, watched
 from eval.selective import ABSENT
 from index.errors import UserError
-from retro.certificate import certify
+from retro.certificate import certify, offered
 from retro.text import RIGHT_F1
 
 Ints = NDArray[np.int64]
@@ -82,9 +82,7 @@ def _rows(file: Path) -> list[dict[str, Any]]:
 
 
 def _confidence(row: dict[str, Any]) -> float:
-    """As ``retro certify`` sees it: what is never given is never wrong either."""
-    never = not row["candidate"] or row["reason"] == "conflicting"
-    return -1.0 if never else float(row["confidence"])
+    return offered(row["candidate"], row["reason"], float(row["confidence"]))
 
 
 def _right(row: dict[str, Any]) -> bool:

@@ -81,6 +81,12 @@ class Certificate:
         return (self.index, self.model, self.samples) == (index, model, samples)
 
 
+def offered(candidate: str, reason: str | None, confidence: float) -> float:
+    """The confidence of an answer; -1 for what is never given, and so never wrong either: what has
+    no words, or is denied elsewhere."""
+    return -1.0 if not candidate or reason == "conflicting" else confidence
+
+
 def certify(
     confidences: Sequence[float], right: Sequence[bool], risk: float, delta: float
 ) -> Outcome | None:

@@ -62,9 +62,9 @@ def certify(
         for row, answer in zip(
             part, answerer.answer_batch([row["question"] for row in part], k=k), strict=True
         ):
-            # What has no words, or is denied elsewhere, is never given, so never wrong either.
-            never = not answer.candidate or answer.reason == "conflicting"
-            confidences.append(-1.0 if never else answer.confidence)
+            confidences.append(
+                certificate.offered(answer.candidate, answer.reason, answer.confidence)
+            )
             answers = [a for a in row.get("answers") or () if a.strip()]
             right.append(f1(answer.candidate, answers) >= RIGHT_F1)
             for name, value in drift.watched(answer.signals, answer.confidence).items():

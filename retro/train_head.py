@@ -26,7 +26,7 @@ from retro.signals import MODEL_SIGNALS, SIGNALS
 from retro.text import exact_match, same_answer
 from retro.train_setup import held_out_titles, present_documents
 from retro.types import Answer
-from retro.uncertainty import ConfidenceHead, fit_measured
+from retro.uncertainty import ConfidenceHead, fit_head
 
 BATCH = 32
 
@@ -125,7 +125,7 @@ def fit_cases(rows: Sequence[Mapping[str, Any]], seed: int) -> ConfidenceHead:
 def _fitted(rows: Sequence[Mapping[str, Any]], seed: int) -> tuple[ConfidenceHead, Floats]:
     """The head, and the confidence [rows] of each case by weights that have not seen its title."""
     signs = {name: signal.sign for name, signal in (SIGNALS | MODEL_SIGNALS).items()}
-    return fit_measured(
+    return fit_head(
         [row["signals"] for row in rows],
         [row["label"] for row in rows],
         [row["title"] for row in rows],

@@ -159,19 +159,6 @@ def fit_head(
     present: Sequence[bool] | None = None,
     signs: Mapping[str, int] | None = None,
     seed: int = 0,
-) -> ConfidenceHead:
-    """The head of ``fit_measured``, whose arguments these are."""
-    return fit_measured(rows, labels, groups, present=present, signs=signs, seed=seed)[0]
-
-
-def fit_measured(
-    rows: Sequence[Mapping[str, float]],
-    labels: Sequence[bool],
-    groups: Sequence[Hashable] | None = None,
-    *,
-    present: Sequence[bool] | None = None,
-    signs: Mapping[str, int] | None = None,
-    seed: int = 0,
 ) -> tuple[ConfidenceHead, Floats]:
     """Fits a head on one row of signals and one label (right and supported) per question; gives
     it and the confidence [rows] of each row by weights that have not seen its group.

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ import test_retro_train_lm as text_run
 import test_retro_train_qa as qa_run
 import tiny
 import torch
+from launched import in_two_processes
 from safetensors.torch import load_file
 
 from index.keys import HashingKeyEncoder
@@ -30,7 +28,6 @@ from retro.prompts import Prompter
 from retro.train_lm import Text, train_text
 from retro.train_qa import Reading, train
 
-ROOT = Path(__file__).parents[1]
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -91,18 +88,6 @@ def learn(world: Path, name: str) -> None:
     (world / f"{name}-{rank()}.json").write_text(json.dumps(told))
 
 
-def launch(world: Path, name: str) -> None:
-    script = world / "learn.py"
-    script.write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    command += ["--rdzv_endpoint", "127.0.0.1:0", "--rdzv_backend", "c10d"]
-    command += ["--local_addr", "127.0.0.1", str(script), str(world), name]
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
 def losses(told: list[str]) -> list[float]:
     return [float(line.split("loss")[1].split()[0]) for line in told]
 
@@ -114,7 +99,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     tiny.write_encoder(tmp_path / "encoder")
     tiny.write_index(tmp_path / "index")
     learn(tmp_path, "one")
-    launch(tmp_path, "two")
+    in_two_processes(SCRIPT, tmp_path, "two")
     told: dict[str, Any] = {
         name: json.loads((tmp_path / f"{name}.json").read_text())
         for name in ("one-0", "two-0", "two-1")

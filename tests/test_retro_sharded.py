@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
+from launched import in_two_processes
 from safetensors.torch import load_file, save_file
 from test_retro_ecosystem import batch
+from test_retro_processes import undropped
 from torch import Tensor, distributed
 
 from retro.model import RetroForCausalLM
 
-ROOT = Path(__file__).parents[1]
 STEPS = 3
 WAYS = ("ddp", "fsdp")
 
@@ -31,12 +29,7 @@ learn_in_each_way(Path(sys.argv[1]))
 def fresh() -> RetroForCausalLM:
     """Without dropout, and with what a loss on text does not reach frozen, as DDP wants it."""
     torch.manual_seed(0)
-    made = tiny.model(cca_dropout=0.0)
-    for module in made.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    for layer in made.encoder.layers:
-        layer.dropout.p = 0.0
+    made = undropped(tiny.model(cca_dropout=0.0))
     made.reader.requires_grad_(False)
     made.gate.requires_grad_(False)
     return made.train()
@@ -88,15 +81,7 @@ def full(value: Tensor) -> Tensor:
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sharded")
-    script = folder / "learn.py"
-    script.write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    command += ["--rdzv_endpoint", "127.0.0.1:0", "--rdzv_backend", "c10d"]
-    command += ["--local_addr", "127.0.0.1", str(script), str(folder)]
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    in_two_processes(SCRIPT, folder)
     return folder
 
 

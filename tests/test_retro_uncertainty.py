@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from index.errors import UserError
+from retro import uncertainty
 from retro.calibration import (
     PLAIN,
     auroc,
@@ -23,9 +25,13 @@ from retro.calibration import (
     logistic,
     platt,
 )
-from retro.uncertainty import ConfidenceHead, fit_head, fit_measured
+from retro.uncertainty import ConfidenceHead
 
 Floats = NDArray[np.float64]
+
+
+def fit_head(*given: Any, **named: Any) -> ConfidenceHead:
+    return uncertainty.fit_head(*given, **named)[0]
 
 
 def sample(num: int = 600, seed: int = 0) -> tuple[list[dict[str, float]], list[bool]]:
@@ -72,7 +78,7 @@ def test_a_probability_is_taken_as_log_odds(head: ConfidenceHead) -> None:
 
 def test_the_same_rows_give_the_same_head(head: ConfidenceHead) -> None:
     assert fit_head(*sample()) == head
-    again, unseen = fit_measured(*sample())
+    again, unseen = uncertainty.fit_head(*sample())
     assert again == head
     assert 0.5 < float(np.mean((unseen > 0.5) == np.array(sample()[1]))) <= 1
     assert not np.allclose(unseen, head.score_rows(sample()[0]))
