@@ -62,8 +62,9 @@ def on_ray(encoder: KeyEncoder, shards: Iterable[list[str]]) -> Iterator[Keys]:
     need: dict[str, Any] = {"num_gpus": 1} if resources.get("GPU") else {"num_cpus": 1}
     task = ray.remote(max_retries=-1, **need)(_encode)
     waiting: deque[Any] = deque()
+    which = (encoder.name, encoder.fingerprint)
     for texts in shards:
-        waiting.append(task.remote(encoder.name, encoder.fingerprint, texts))
+        waiting.append(task.remote(*which, texts))
         while len(waiting) > AHEAD * _at_a_time(ray, need):
             yield _result(ray, waiting.popleft())
     while waiting:
@@ -71,18 +72,18 @@ def on_ray(encoder: KeyEncoder, shards: Iterable[list[str]]) -> Iterator[Keys]:
 
 
 def _encode(name: str, fingerprint: str, texts: list[str]) -> Keys:
-    encoder = _opened(name)
+    return _opened(name, fingerprint).encode(texts)
+
+
+@lru_cache(maxsize=1)
+def _opened(name: str, fingerprint: str) -> KeyEncoder:
+    encoder = open_encoder(name)
     if encoder.fingerprint != fingerprint:
         raise UserError(
             f"{name}: a machine of the cluster has other weights of that name than the one that "
             "builds; bring the same to all"
         )
-    return encoder.encode(texts)
-
-
-@lru_cache(maxsize=1)
-def _opened(name: str) -> KeyEncoder:
-    return open_encoder(name)
+    return encoder
 
 
 def _started() -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -21,6 +23,8 @@ from index.folder import Work
 from index.grow import add_documents
 from index.keys import HashingKeyEncoder, Keys
 from index.manifest import Manifest
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +96,22 @@ def test_what_is_added_is_embedded_there_too(cluster: Any, tmp_path: Path) -> No
         add_documents(out, [tmp_path / "new.txt"], engine=engine, **fresh)
         found.append(digests(out))
     assert found[0] == found[1]
+
+
+def test_the_command_joins_the_cluster_that_the_environment_names(
+    cluster: Any, tmp_path: Path
+) -> None:
+    """In a process of its own: this one has joined already."""
+    code = (
+        "import ray; from index.engines import on_ray; from index.keys import HashingKeyEncoder;"
+        "print(len(next(on_ray(HashingKeyEncoder(), [['text']]))));"
+        "print(ray.get_runtime_context().gcs_address)"
+    )
+    environment = os.environ | {"RAY_ADDRESS": cluster.address, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["1", cluster.address], done.stderr[-2000:]
 
 
 def test_keys_come_back_in_order(cluster: Any) -> None:
