@@ -257,6 +257,29 @@ def paraphrases(
 
 
 @app.command()
+def hops(
+    index: Index,
+    data: Data,
+    out: Out,
+    limit: Limit = None,
+    seed: Seed = 0,
+    k: K = 8,
+    batch_size: Batch = 16,
+    checkpoint: Checkpoint = None,
+    threshold: Threshold = None,
+    resamples: Resamples = 500,
+) -> None:
+    """Ask what needs two passages, with both there and with one gone; in one step and in two."""
+    from eval.hops import run
+
+    questions, answerer = _prepare(index, data, out, limit, seed, checkpoint, threshold)
+    report = run(
+        answerer, questions, out, k=k, batch_size=batch_size, seed=seed, num_resamples=resamples
+    )
+    _finish(report, out, data, answerer, num_asked=report.figures["num"], seed=seed, k=k)
+
+
+@app.command()
 def dropout(
     index: Index,
     data: Data,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from eval.questions import GoldDocuments, Question
 from eval.scoring import RIGHT_F1, exact_match, f1
@@ -18,6 +18,8 @@ from eval.scoring import RIGHT_F1, exact_match, f1
 if TYPE_CHECKING:
     from index.retriever import Neighbours, Retriever
     from retro.types import Answer
+
+T = TypeVar("T")
 
 PRESENT = "present"
 ARTICLE_REMOVED = "article_removed"
@@ -118,9 +120,9 @@ def num_predictions(questions: Sequence[Question]) -> int:
     return sum(3 if question.answerable else 1 for question in questions)
 
 
-def batches(questions: Sequence[Question], size: int) -> Iterator[Sequence[Question]]:
-    """The questions in order, ``size`` at a time."""
-    return (questions[start : start + size] for start in range(0, len(questions), size))
+def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items in order, ``size`` at a time."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def each_asked(

@@ -1,7 +1,8 @@
 """Answers questions from an index, or says why not: the one way through the whole system.
 
-search → windows → draft → signals → confidence → policy → Answer. Knows each part by its
-narrow interface; holds no arithmetic of its own.
+search → windows → draft → signals → confidence → policy → Answer; and once more where a question
+needs two facts (``retro.chaining``). Knows each part by its narrow interface; holds no arithmetic
+of its own.
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ from typing import TYPE_CHECKING
 from index.errors import UserError
 from index.weights import file_sha256
 from retro.certificate import FILE, Certificate
+from retro.chaining import READ_FOR_BRIDGES, Bridge, best_bridge, first_hop, second_hop
 from retro.conflict import dispute_sides, dispute_signals, find_dispute
 from retro.drift import Monitor, watched
 from retro.own_head import FOLDER, OwnHead
 from retro.policy import AbstentionPolicy
 from retro.signals import answer_signals, match_prior, retrieval_signals
-from retro.types import Answer, Evidence, Promise
+from retro.types import Answer, Evidence, Hop, Promise
 from retro.uncertainty import ConfidenceHead
 
 if TYPE_CHECKING:
     from index.retriever import Neighbours, Retriever
     from retro.drafting import Draft, Drafter
+    from retro.windows import Window
 
 BATCH = 8
 """Questions that go through the model together."""
@@ -186,10 +189,55 @@ class Answerer:
             decided = [
                 self._decide(*row) for row in zip(ids, questions, found, drafts, strict=True)
             ]
-            if exclude is None and neighbours is None:  # else it is not this database that answers
-                decided = [self._promised(answer, k) for answer in decided]
+        if neighbours is None and candidates is None:
+            with _timed(timing, "chain"):
+                decided = self._chained(decided, found, k, exclude)
+        if exclude is None and neighbours is None:  # else it is not this database that answers
+            decided = [self._promised(answer, k) for answer in decided]
         shared = {name: value / len(questions) for name, value in timing.items()}
         return [replace(answer, timing_ms=dict(shared)) for answer in decided]
+
+    def _chained(
+        self,
+        answers: Sequence[Answer],
+        found: Sequence[Neighbours],
+        k: int,
+        exclude: Sequence[Collection[str]] | None,
+    ) -> list[Answer]:
+        """The answers, and where a question's own neighbours leave it open that of a second search
+        through a bridge, if one is found and its answer is the surer one.
+
+        Which are open does not depend on the threshold in force: nor does any confidence.
+        """
+        out = list(answers)
+        open_ = [i for i, a in enumerate(out) if self.policy.asks_on(a.confidence, a.signals)]
+        if not open_:
+            return out
+        bridges = self._bridges([out[i].question for i in open_], [found[i] for i in open_])
+        kept = [(i, bridge) for i, bridge in zip(open_, bridges, strict=True) if bridge]
+        if not kept:
+            return out
+        asked = [second_hop(out[i].question, bridge.name) for i, bridge in kept]
+        absent = None if exclude is None else [exclude[i] for i, _ in kept]
+        further = self.retriever.search_batch(asked, k, absent)
+        drafts = self.drafts(asked, further)
+        for (i, bridge), question, neighbours, draft in zip(
+            kept, asked, further, drafts, strict=True
+        ):
+            first, hop = out[i], _hop(bridge, found[i])
+            last = self._decide(first.id, question, neighbours, draft, bridge.probability)
+            surer = max(first, last, key=lambda answer: answer.confidence)
+            out[i] = replace(surer, question=first.question, hops=(hop,))
+        return out
+
+    def _bridges(
+        self, questions: Sequence[str], found: Sequence[Neighbours]
+    ) -> list[Bridge | None]:
+        """The likeliest bridge of each question, read in the first of its neighbours."""
+        texts = [n.texts[:READ_FOR_BRIDGES] for n in found]
+        windows = self._windows(texts, [n.titles[:READ_FOR_BRIDGES] for n in found])
+        readings = self.drafter.read([first_hop(q) for q in questions], windows)
+        return [best_bridge(*row) for row in zip(questions, texts, readings, strict=True)]
 
     def _promised(self, answer: Answer, k: int) -> Answer:
         """The answer with what is certified of it, as long as questions are like those before."""
@@ -209,11 +257,7 @@ class Answerer:
         """Drafts where there is a neighbour, None elsewhere; ``candidates`` as above."""
         held = [i for i, n in enumerate(found) if len(n)]
         texts = [found[i].texts for i in held]
-        flat = self.drafter.windower.windows(
-            [t for row in texts for t in row], [t for i in held for t in found[i].titles]
-        )
-        source = iter(flat)
-        windows = [[next(source) for _ in row] for row in texts]
+        windows = self._windows(texts, [found[i].titles for i in held])
         out: list[Draft | None] = [None] * len(questions)
         if held:
             given = None if candidates is None else [candidates[i] for i in held]
@@ -223,16 +267,33 @@ class Answerer:
                 out[i] = draft
         return out
 
+    def _windows(
+        self, texts: Sequence[Sequence[str]], titles: Sequence[Sequence[str]]
+    ) -> list[list[Window]]:
+        """The texts as the reader takes them, tokenised together."""
+        flat = iter(
+            self.drafter.windower.windows(
+                [t for row in texts for t in row], [t for row in titles for t in row]
+            )
+        )
+        return [[next(flat) for _ in row] for row in texts]
+
     def _decide(
-        self, id: str | None, question: str, found: Neighbours, draft: Draft | None
+        self,
+        id: str | None,
+        question: str,
+        found: Neighbours,
+        draft: Draft | None,
+        premise: float = 1.0,
     ) -> Answer:
+        """``premise``: the probability of what the question takes for granted."""
         if draft is None:
             return Answer(id, question, None, True, "out_of_scope", "", 0.0)
         dispute = find_dispute(
             question, draft.text, draft.source, found, draft.readings, self.retriever.idf
         )
         signals = self.signals(question, found, draft) | dispute_signals(dispute)
-        confidence = self.confidence(signals) if draft.text else 0.0
+        confidence = premise * self.confidence(signals) if draft.text else 0.0
         decision = self.policy.decide(confidence if draft.text else math.nan, signals)
         return Answer(
             id=id,
@@ -285,6 +346,13 @@ def _fitted(index: Path, checkpoint: Path, fingerprint: str) -> Path:
         index,
     )
     return checkpoint
+
+
+def _hop(bridge: Bridge, found: Neighbours) -> Hop:
+    """The bridge with its place in the document it was read in."""
+    i, begin = bridge.source, int(found.starts[bridge.source])
+    place = (begin + bridge.start, begin + bridge.end)
+    return Hop(bridge.name, found.doc_ids[i], found.titles[i], *place, round(bridge.probability, 6))
 
 
 def evidence(found: Neighbours, draft: Draft) -> tuple[Evidence, ...]:

@@ -164,6 +164,8 @@ def in_words(answer: Answer) -> str:
         lines[-1] += f"; {answer.promise}"
     elif answer.promise_void:
         lines[-1] += f"; {PROMISE_VOID}"
+    if way := answer.way():
+        lines.append(way)
     if answer.evidence:
         mark = answer.reason is None  # a withheld guess is not pointed at
         lines += ["", near, *(_passage(e, mark) for e in answer.evidence[:SHOWN])]

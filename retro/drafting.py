@@ -114,6 +114,18 @@ class Drafter:
             )
         return out
 
+    @torch.no_grad()
+    def read(
+        self, questions: Sequence[str], windows: Sequence[Sequence[Window]]
+    ) -> list[tuple[Reading, ...]]:
+        """What each window, judged alone, answers to its question; nothing is written.
+        Every question needs at least one window."""
+        queries = [self.windower.question(q) for q in questions]
+        context = self.model.read(self.windower.rows(queries, windows).to(self.model.device))
+        assert context.spans is not None
+        alone = context.spans.alone()
+        return [_readings(alone, b, row) for b, row in enumerate(windows)]
+
     @property
     def _first_dropped(self) -> int:
         config = self.model.config

@@ -60,7 +60,7 @@ def refit(index: Path, checkpoint: Path, *, limit: int, seed: int) -> None:
     """
     from index.retriever import Retriever
     from retro.answer import model_sha256
-    from retro.train_head import collect, fit
+    from retro.train_head import collect, fit, known_policy
     from retro.train_setup import present_documents
 
     retriever = Retriever.open(index)
@@ -85,7 +85,7 @@ def refit(index: Path, checkpoint: Path, *, limit: int, seed: int) -> None:
             old.unlink()
     _write(folder / QUESTIONS, made)
     collect(index, [folder / QUESTIONS], checkpoint, rows, limit=len(made), hold_out=0, seed=seed)
-    fit([rows], folder, seed)
+    fit([rows], folder, seed, policy=known_policy(checkpoint))
     write_record(about, folder / ABOUT)
 
 

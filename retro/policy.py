@@ -39,6 +39,9 @@ class AbstentionPolicy:
     ``unverified``: the answer does not stand in its neighbour. Otherwise ``insufficient``: near,
     but not answering. A signal that is not given never speaks.
 
+    ``chain_below``: a question with less confidence that is in scope is asked again through a
+    bridge (``retro.chaining``); 0 = none, for a reader that did not learn to look for one.
+
     The default ``scope_match``: of the demo's questions, all foreign ones and 2 of 30 near misses
     are below it; of SQuAD's, 22 % without their article, 9 % without their passage, 0.7 % with it.
     """
@@ -46,12 +49,18 @@ class AbstentionPolicy:
     threshold: float = 0.5
     scope_match: float = 1.8
     min_conflicting: float = 1.0
+    chain_below: float = 0.0
 
     def decide(self, confidence: float, signals: Mapping[str, float]) -> Decision:
         """``confidence`` in 0..1, higher is surer; a NaN abstains. Signals by name: signals.py."""
         if confidence >= self.threshold and not self._disputed(signals):
             return Decision(False, None)
         return Decision(True, self._reason(signals))
+
+    def asks_on(self, confidence: float, signals: Mapping[str, float]) -> bool:
+        """Whether a second fact may be missing: too little confidence in what is near."""
+        near = self._reason(signals) in ("insufficient", "unverified")
+        return confidence < self.chain_below and near
 
     def _disputed(self, signals: Mapping[str, float]) -> bool:
         return signals.get("num_conflicting", 0.0) >= self.min_conflicting

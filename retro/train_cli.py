@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -89,6 +90,25 @@ def alter(
     from retro.altered import write_altered
 
     write_altered(data, out, limit=limit, seed=seed)
+
+
+@app.command()
+def hops(
+    data: Annotated[
+        list[Path],
+        typer.Option(help="Questions that need two passages: both in context, “Paragraph 1: ” …"),
+    ],
+    single: Annotated[
+        list[Path], typer.Option(help="Questions that one passage, their context, answers.")
+    ],
+    out: Annotated[Path, typer.Option(help="JSON lines to write: question, context, answers.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="Questions of --data to use.")] = None,
+    seed: Annotated[int, typer.Option(help="Which questions.")] = 11,
+) -> None:
+    """Make rows that teach to find the name that leads from one passage to the next."""
+    from retro.hops import write_hops
+
+    write_hops(data, single, out, limit=limit, seed=seed)
 
 
 @app.command()
@@ -271,6 +291,15 @@ def head(
         float | None,
         typer.Option(min=0, max=1, help="With --rows: answer from here; default: the best."),
     ] = None,
+    chain_below: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="With --rows: a question with less confidence is asked again through a second "
+            "fact, for a reader that learned `retro train hops`; 0: none; default: as it is.",
+        ),
+    ] = None,
     threads: Threads = None,
 ) -> None:
     """Fit the confidence head and the abstention threshold.
@@ -281,9 +310,12 @@ def head(
     if (rows is None) == (index is None) or (rows is not None and checkpoint is None):
         raise UserError("give --rows with --checkpoint, or --index, not both and not neither")
     if rows is not None and checkpoint is not None:
-        from retro.train_head import fit
+        from retro.train_head import fit, known_policy
 
-        fit(rows, checkpoint, seed, threshold)
+        policy = known_policy(checkpoint)
+        if chain_below is not None:
+            policy = replace(policy, chain_below=chain_below)
+        fit(rows, checkpoint, seed, threshold, policy)
         return
     import torch
 

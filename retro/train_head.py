@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +101,17 @@ def _row(case: Case, answer: Answer) -> dict[str, Any]:
     return {**told, "signals": signals}
 
 
-def fit(files: Sequence[Path], checkpoint: Path, seed: int, threshold: float | None = None) -> None:
+def fit(
+    files: Sequence[Path],
+    out: Path,
+    seed: int,
+    threshold: float | None = None,
+    policy: AbstentionPolicy | None = None,
+) -> None:
     """Fits ``head.json`` and ``policy.json`` on collected cases; titles are never split, and the
     threshold, unless it is given, is chosen on confidences of cases that were not learned from.
+
+    ``policy``: what the rest of the policy is; default: as it is in ``out``.
 
     Raises:
         UserError: a file holds no cases.
@@ -111,10 +119,17 @@ def fit(files: Sequence[Path], checkpoint: Path, seed: int, threshold: float | N
     rows = evened(read_cases(files))
     head, unseen = _fitted(rows, seed)
     best = choose_threshold(list(unseen), [row["label"] for row in rows])
-    policy = AbstentionPolicy(threshold=best if threshold is None else threshold)
-    head.save(checkpoint / HEAD)
-    policy.save(checkpoint / POLICY)
+    policy = policy or known_policy(out)
+    policy = replace(policy, threshold=best if threshold is None else threshold)
+    head.save(out / HEAD)
+    policy.save(out / POLICY)
     print(json.dumps({"threshold": policy.threshold, "best": best, **head.statistics}, indent=1))
+
+
+def known_policy(folder: Path) -> AbstentionPolicy:
+    """The policy of a folder, the default one where it has none yet."""
+    file = folder / POLICY
+    return AbstentionPolicy.load(file) if file.exists() else AbstentionPolicy()
 
 
 def fit_cases(rows: Sequence[Mapping[str, Any]], seed: int) -> ConfidenceHead:

@@ -68,6 +68,19 @@ class Side:
 
 
 @dataclass(frozen=True)
+class Hop:
+    """The first of two facts that an answer needs: ``bridge``, the name that leads on, read at
+    these characters of a document. ``probability``: that it does, judged alone."""
+
+    bridge: str
+    doc_id: str
+    title: str
+    start: int
+    end: int
+    probability: float
+
+
+@dataclass(frozen=True)
 class Promise:
     """At most ``risk`` of the answers given are wrong, with probability 1 - ``delta`` over the
     questions that it was certified with (``retro.certificate``)."""
@@ -93,6 +106,8 @@ class Answer:
     ``promise``: what is certified of the threshold in force, None if nothing is. ``sides``: the
     two documents that disagree most, the candidate's first; none if no two do. ``promise_void``:
     a certificate exists, but the questions asked by now differ from those it was made with.
+    ``hops``: the facts that were read on the way to the last one; none where one passage was asked
+    alone. If the question was declined then, the last one is missing.
     """
 
     id: str | None
@@ -108,12 +123,22 @@ class Answer:
     promise: Promise | None = None
     sides: tuple[Side, ...] = ()
     promise_void: bool = False
+    hops: tuple[Hop, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form of the contract, plain types only; ``sides`` only when conflicting."""
+        """The JSON form of the contract, plain types only; ``sides`` only when conflicting,
+        ``hops`` only where there are some."""
         out = asdict(self) | {"evidence": [e.to_dict() for e in self.evidence]}
-        sides = out.pop("sides")
-        return out | ({"sides": list(sides)} if self.reason == "conflicting" else {})
+        sides, hops = list(out.pop("sides")), list(out.pop("hops"))
+        out |= {"sides": sides} if self.reason == "conflicting" else {}
+        return out | ({"hops": hops} if hops else {})
+
+    def way(self) -> str:
+        """The facts read on the way, in words, for a person; empty if there were none."""
+        found = "; ".join(f"{h.title or h.doc_id} leads to “{h.bridge}”" for h in self.hops)
+        if not found:
+            return ""
+        return f"In two steps: {found}{', and no further' if self.abstained else ''}."
 
     def disagreement(self) -> str:
         """Both sides in words, for a person; empty unless conflicting."""

@@ -61,7 +61,8 @@ def verdict(answer: Answer, threshold: float) -> str:
     """The answer, or the refusal with its reason; the confidence against ``threshold`` (0..1)."""
     body = _declined(answer, threshold) if answer.abstained else _answered(answer, threshold)
     state = "declined" if answer.abstained else "answered"
-    return f'<section class="ra-card ra-verdict ra-{state}">{body}{_promise(answer)}</section>'
+    more = f"{_way(answer)}{_promise(answer)}"
+    return f'<section class="ra-card ra-verdict ra-{state}">{body}{more}</section>'
 
 
 def passages(answer: Answer) -> str:
@@ -135,6 +136,11 @@ def _meter(confidence: float, threshold: float) -> str:
         f'<span class="ra-tick" style="left:{100 * threshold:.1f}%"></span></div>'
         f'<p class="ra-scale"><strong>I am {sure} sure</strong>: {side}, I answer from {bar}.</p>'
     )
+
+
+def _way(answer: Answer) -> str:
+    way = answer.way()
+    return f'<p class="ra-scale ra-way">{escape(way)}</p>' if way else ""
 
 
 def _promise(answer: Answer) -> str:

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from serve_fakes import ANSWERABLE, HOSTILE, MANIFEST, evidence, make_answer
 
-from retro.types import REASONS, Answer, Side
+from retro.types import REASONS, Answer, Hop, Side
 from serve import render
 
 VOID = {"br", "hr", "img", "input", "meta", "link"}
@@ -194,3 +194,12 @@ def test_the_header_tells_counts_and_the_day_of_the_build() -> None:
 
 def test_a_failure_is_one_line() -> None:
     assert "a b c" in render.failure("a\n  b\nc")
+
+
+def test_the_way_over_another_fact_is_told() -> None:
+    hop = Hop(HOSTILE, "a/b.md", "Moons", 3, 9, 0.7)
+    answer = replace(make_answer(ANSWERABLE, 0.93), hops=(hop,))
+    assert f"In two steps: Moons leads to “{HOSTILE}”." in Checked(all_of(answer)).text
+    declined = replace(answer, answer=None, abstained=True, reason="insufficient")
+    assert ", and no further." in Checked(all_of(declined)).text
+    assert "ra-way" not in all_of(make_answer(ANSWERABLE, 0.93))
