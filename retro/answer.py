@@ -96,6 +96,7 @@ class Answerer:
         folder = DEFAULT_CHECKPOINT if checkpoint is None else Path(checkpoint)
         retriever = Retriever.open(index)
         model = load(folder)
+        model.fold()
         windower = load_windower(model.config.encoder_name, model.config.base_name)
         tokenizer = windower.decoder
         retriever.manifest.check_tokenizer(tokenizer_fingerprint(tokenizer), model.config.base_name)

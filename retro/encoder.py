@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -156,6 +156,15 @@ class Adapted(nn.Linear):
         added = torch.addmm(y.flatten(0, -2), low, LORA_SCALE * self.lora_b.T)
         return added.view(y.shape)
 
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Adds the adapter to the weight it stands beside: the same layer, with less to compute."""
+        if self.rank:
+            added = LORA_SCALE * self.lora_b.float() @ self.lora_a.float()
+            self.weight.copy_(self.weight.float() + added)
+            del self.lora_a, self.lora_b
+            self.rank = 0
+
 
 class SelfAttention(nn.Module):
     """Bidirectional multi-head self-attention with fused projections."""
@@ -283,6 +292,13 @@ class NeighbourEncoder(nn.Module):
             EncoderLayer(config, number) for number in range(config.num_hidden_layers)
         )
         self.distances = nn.Embedding(buckets, config.num_attention_heads) if buckets else None
+
+    def fold(self) -> None:
+        """Folds all adapters into the weights (``Adapted.fold``)."""
+        for module in self.modules():
+            if isinstance(module, Adapted):
+                module.fold()
+        self.config = replace(self.config, lora_rank=0, lora_from=0)
 
     def embed(self, ids: Tensor, segments: Tensor) -> Tensor:
         """ids, segments [M, S] -> [M, S, D]."""

@@ -583,6 +583,28 @@ def test_of_an_encoder_with_adapters_these_alone_are_kept(
         assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
+def test_folded_adapters_read_alike_and_can_be_saved(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    base, encoder = folders
+    changes = {"lora_rank": 2, "num_hidden_layers": 2}
+    made = retrofit(
+        str(base), str(encoder), chunk_size=M, max_span=3, encoder=changes, dtype=torch.float32
+    ).eval()
+    with torch.no_grad():
+        for p in trained_parameters(made):
+            p.add_(torch.randn_like(p) * 0.1)
+        x = torch.randn(2, 5, made.encoder.config.hidden_size)
+        seen = torch.ones(2, 5, dtype=torch.bool)
+        unfolded = made.encoder.run(x, seen)
+        made.fold()
+        assert not any("lora_" in n for n, _ in made.named_parameters())
+        torch.testing.assert_close(made.encoder.run(x, seen), unfolded)
+        save(made, tmp_path)
+        again = load(tmp_path, dtype=torch.float32)
+        torch.testing.assert_close(again.encoder.run(x, seen), unfolded, atol=0.05, rtol=0.05)
+
+
 # -- a base that learns too -----------------------------------------------------------------
 
 
