@@ -287,6 +287,12 @@ def dropout(
     samples: Annotated[
         list[int], typer.Option(min=1, max=256, help="Numbers of samples; several too.")
     ] = [1, 2, 4, 8, 16, 32],  # noqa: B006
+    laplace: Annotated[
+        Path | None, typer.Option(help="A Laplace posterior, to compare (`retro train posterior`).")
+    ] = None,
+    ensemble: Annotated[
+        Path | None, typer.Option(help="An ensemble of readers, to compare; from there too.")
+    ] = None,
     limit: Limit = None,
     seed: Seed = 0,
     k: K = 8,
@@ -295,13 +301,21 @@ def dropout(
     resamples: Resamples = 500,
 ) -> None:
     """Ask with more and more Monte-Carlo dropout samples: what do they tell, and cost?"""
-    from eval.dropout import run
+    from eval.dropout import Way, run
+    from retro.sampling import Ensemble, Laplace, load_members
 
     questions, answerer = _prepare(index, data, out, limit, seed, checkpoint, None)
+    ways, model = [Way("dropout", num) for num in samples], answerer.drafter.model
+    if laplace is not None:
+        gaussian = Laplace(model, load_members(laplace, model)[0])
+        ways.append(Way("laplace", max(samples), gaussian))
+    if ensemble is not None:
+        members = load_members(ensemble, model)
+        ways.append(Way("ensemble", len(members), Ensemble(model, members)))
     report = run(
         answerer,
         questions,
-        samples,
+        ways,
         k=k,
         batch_size=batch_size,
         seed=seed,

@@ -2,14 +2,14 @@
 
 Every question is asked with its passage and without it, under each number of samples in turn, so
 that all see the same state of the machine. What the samples say is compared with what one pass
-without dropout says of the same answers.
+without dropout says of the same answers; and with samples drawn in other ways (``retro.sampling``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from eval.questions import GoldDocuments, Question, with_passage
 from eval.report import Cell, Report, Table, watched
 from index.errors import UserError
 from retro.signals import MODEL_SIGNALS
+
+if TYPE_CHECKING:
+    from retro.sampling import Sampler
 
 Floats = NDArray[np.float64]
 
@@ -32,38 +35,47 @@ SIGNALS = (PLAIN, *(name for name in MODEL_SIGNALS if name.startswith("mc_")))
 TARGETS = ("facts there", "right, where they are")
 
 
-class Sampler(Protocol):
-    """Of ``retro.drafting.Drafter``: how many dropout samples it draws."""
+class Drawing(Protocol):
+    """Of ``retro.drafting.Drafter``: how many samples it draws, and with what."""
 
     num_samples: int
+    sampler: Sampler
+
+
+class Way(NamedTuple):
+    """Samples ``num`` drawn by ``sampler`` (None: as the answerer does), called ``name``."""
+
+    name: str
+    num: int
+    sampler: Sampler | None = None
 
 
 class Sampling(Answering, Protocol):
     """``retro.answer.Answerer``, as far as it is needed here."""
 
     @property
-    def drafter(self) -> Sampler: ...
+    def drafter(self) -> Drawing: ...
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One question under one condition with so many samples."""
+    """One question under one condition with samples drawn in one way."""
 
-    samples: int
+    way: Way
     prediction: Prediction
 
 
 def run(
     answerer: Sampling,
     questions: Sequence[Question],
-    samples: Sequence[int],
+    ways: Sequence[Way],
     *,
     k: int = 8,
     batch_size: int = 16,
     seed: int = 0,
     num_resamples: int = 500,
 ) -> Report:
-    """Asks under each of ``samples`` numbers of dropout samples; the report.
+    """Asks with samples drawn in each of the ways; the report.
 
     Raises:
         UserError: no answerable question has its passage in the index.
@@ -74,17 +86,18 @@ def run(
         raise UserError("no answerable question in --data has its passage in the index")
     rows = list(
         watched(
-            ask(answerer, paired, samples, gold, k=k, batch_size=batch_size),
-            2 * len(paired) * len(samples),
+            ask(answerer, paired, ways, gold, k=k, batch_size=batch_size),
+            2 * len(paired) * len(ways),
             "dropout",
         )
     )
     figures = {
         "num_questions": len(paired),
-        "by_samples": {
-            num: judge([r.prediction for r in rows if r.samples == num], seed, num_resamples)
-            for num in samples
-        },
+        "ways": [
+            {"name": way.name, "samples": way.num}
+            | judge([r.prediction for r in rows if r.way == way], seed, num_resamples)
+            for way in ways
+        ],
     }
     return Report("dropout", figures, tables(figures), remarks=[_REMARK])
 
@@ -92,25 +105,26 @@ def run(
 def ask(
     answerer: Sampling,
     questions: Sequence[Question],
-    samples: Sequence[int],
+    ways: Sequence[Way],
     gold: GoldDocuments,
     *,
     k: int,
     batch_size: int,
 ) -> Iterator[Asked]:
-    """Each batch under all numbers of samples before the next; the answerer is left as it was."""
-    before = answerer.drafter.num_samples
+    """Each batch in all ways before the next; the answerer is left as it was."""
+    drafter = answerer.drafter
+    before = drafter.num_samples, drafter.sampler
     try:
         for some in batches(questions, batch_size):
             states = {PRESENT: [frozenset[str]() for _ in some]}
             states[PASSAGE_REMOVED] = [frozenset(gold.passage(q)) for q in some]
-            for num in samples:
-                answerer.drafter.num_samples = num
+            for way in ways:
+                drafter.num_samples, drafter.sampler = way.num, way.sampler or before[1]
                 for condition, exclude in states.items():
                     for row in asked(answerer, some, condition, gold, exclude=exclude, k=k):
-                        yield Asked(num, row)
+                        yield Asked(way, row)
     finally:
-        answerer.drafter.num_samples = before
+        drafter.num_samples, drafter.sampler = before
 
 
 def judge(rows: Sequence[Prediction], seed: int, num_resamples: int) -> dict[str, Any]:
@@ -157,16 +171,29 @@ def _gain(one: Floats, other: Floats, label: NDArray[np.bool_]) -> Any:
 
 
 def tables(figures: dict[str, Any]) -> list[Table]:
-    """One table a target, a row for each number of samples; the time stands in the first."""
-    found = figures["by_samples"]
-    fewest = found[min(found)]["draft_ms"]
+    """One table a target, a row for each way of drawing samples."""
+    found = figures["ways"]
+    fewest = min(found, key=lambda row: row["samples"])["draft_ms"]
     out = []
     for target in TARGETS:
         rows: list[list[Cell]] = [
-            [num, *row[target]["auroc"].values(), row[target]["gain"], row["draft_ms"] / fewest]
-            for num, row in sorted(found.items())
+            [
+                row["name"],
+                row["samples"],
+                *row[target]["auroc"].values(),
+                row[target]["gain"],
+                row["draft_ms"] / fewest,
+            ]
+            for row in found
         ]
-        columns = ["samples", *SIGNALS, "confidence", "mean's gain over one pass", "time"]
+        columns = [
+            "drawn by",
+            "samples",
+            *SIGNALS,
+            "confidence",
+            "mean's gain over one pass",
+            "time",
+        ]
         out.append(Table(f"AUROC: {target}", columns, rows, _NOTE))
     return out
 

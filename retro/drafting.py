@@ -19,7 +19,8 @@ from torch import Tensor
 from retro.context import NeighbourContext
 from retro.model import AnswerScores, RetroForCausalLM
 from retro.prompts import Prompter
-from retro.reader import SpanPosterior, posterior
+from retro.reader import SpanPosterior
+from retro.sampling import Dropout, Sampler, first_dropped
 from retro.types import Reading
 from retro.windows import Rows, Window, Windower
 
@@ -69,6 +70,7 @@ class Drafter:
     ) -> None:
         self.model, self.windower, self.prompter = model, windower, prompter
         self.num_samples, self.seed = num_samples, seed
+        self.sampler: Sampler = Dropout(model)
 
     @torch.no_grad()
     def draft(
@@ -88,7 +90,7 @@ class Drafter:
         weight = self.model.config.prior_weight
         known = priors and [[weight * value for value in row] for row in priors]
         rows = self.windower.rows(queries, windows, known).to(self.model.device)
-        encoder, top = self.model.encoder, self._first_dropped
+        encoder, top = self.model.encoder, first_dropped(self.model)
         x = encoder.embed(rows.ids, rows.segments)
         below = encoder.run_by_length(x, rows.mask, last=top)
         context = self.model.read_states(rows, encoder.run(below, rows.mask, first=top))
@@ -99,7 +101,7 @@ class Drafter:
         out = []
         for b, question in enumerate(questions):
             own = _Own.of(context, answer, b)
-            dropped = self._dropout_signals(question, own, below, rows, b)
+            sampled = self._sampled(question, own, below, rows, b)
             found = {name: float(values[b]) for name, values in signals.items()}
             text, source, spans = self._locate(own, windows[b], texts[b])
             out.append(
@@ -108,7 +110,7 @@ class Drafter:
                     source=source,
                     spans=spans,
                     scores=tuple(own.neighbour_mass()[: len(windows[b])].tolist()),
-                    signals={**found, **own.signals(), **dropped},
+                    signals={**found, **own.signals(), **sampled},
                     readings=_readings(alone, b, windows[b]),
                 )
             )
@@ -125,11 +127,6 @@ class Drafter:
         assert context.spans is not None
         alone = context.spans.alone()
         return [_readings(alone, b, row) for b, row in enumerate(windows)]
-
-    @property
-    def _first_dropped(self) -> int:
-        config = self.model.config
-        return int(config.encoder_config().num_hidden_layers - config.dropout_layers)
 
     def _write(
         self,
@@ -262,35 +259,20 @@ class Drafter:
             return text.strip(), -1, tuple(spans)
         return texts[source][span[0] : span[1]], source, tuple(spans)
 
-    def _dropout_signals(
+    def _sampled(
         self, question: str, own: _Own, below: Tensor, rows: Rows, b: int
     ) -> dict[str, float]:
-        """The answer scored again under dropout in the encoder's top layers (Gal & Ghahramani
-        2016): all samples in one batch, the layers below computed once."""
+        """What samples of the reader (``retro.sampling``) say of the answer."""
         if not self.num_samples:
             return {}
         mass = own.neighbour_mass()[: own.count]
         kept = mass.topk(min(DROPOUT_NEIGHBOURS, own.count)).indices
         index = rows.place[b, 0, kept]
-        part = _part(rows, index)
-        size = int(part.mask.sum(1).max())
-        samples = self.model.encoder.suffix_samples(
-            below[index, :size],
-            part.mask[:, :size],
-            self._first_dropped,
-            self.num_samples,
-            _generator(self.seed, question),
-        )
-        spans = self._sampled(samples.flatten(0, 1), part)
+        size = int(rows.mask[index].sum(1).max())
+        part = _part(rows, index, size)
+        generator = _generator(self.seed, question)
+        spans = self.sampler.draw(below[index, :size], part, self.num_samples, generator)
         return _spread(spans, own.answer, own.context_tokens(kept), own.heads(kept))
-
-    def _sampled(self, states: Tensor, part: Rows) -> SpanPosterior:
-        """Span posteriors of P dropout samples [P * k, S, D] of k neighbours, as P sequences."""
-        num = self.num_samples
-        rows = Rows(**{name: _tile(value, num) for name, value in vars(part).items()})
-        place = torch.arange(states.shape[0], device=states.device).view(num, -1)
-        logits, relevance = self.model.reader.row_logits(states, rows)
-        return posterior(logits, relevance, rows.tokens, place)
 
 
 @dataclass(frozen=True)
@@ -410,13 +392,11 @@ def _generator(seed: int, question: str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest))
 
 
-def _part(rows: Rows, index: Tensor) -> Rows:
+def _part(rows: Rows, index: Tensor, size: int) -> Rows:
+    """Some rows alone, cut to ``size`` encoder tokens."""
     picked = {k: v[index] for k, v in vars(rows).items() if k != "place"}
+    picked |= {k: picked[k][:, :size] for k in ("ids", "mask", "segments")}
     return Rows(**picked, place=torch.arange(len(index), device=index.device)[None, None])
-
-
-def _tile(x: Tensor, num: int) -> Tensor:
-    return x.repeat(num, *[1] * (x.dim() - 1))
 
 
 def _spread(

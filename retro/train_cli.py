@@ -163,6 +163,39 @@ def qa(
     run_qa(config, data, out, start, threads)
 
 
+@app.command()
+def posterior(
+    prepared: Annotated[
+        list[Path], typer.Option(help="What `retro train prepare` wrote; several are joined.")
+    ],
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint whose encoder is used.")],
+    out: Annotated[Path, typer.Option(help="The file to write (.safetensors).")],
+    kind: Annotated[
+        Literal["laplace", "ensemble"],
+        typer.Option(help="A Gaussian around the span reader's weights, or several readers."),
+    ] = "laplace",
+    steps: Annotated[int, typer.Option(min=1, help="Batches of 16 questions.")] = 200,
+    members: Annotated[int, typer.Option(min=2, help="Readers of an ensemble.")] = 4,
+    seed: Annotated[int, typer.Option(help="Order and draws.")] = 11,
+    threads: Threads = None,
+) -> None:
+    """Fit what `retro eval dropout` compares Monte-Carlo dropout with."""
+    from retro.prepared import Prepared
+    from retro.train_setup import fit_posterior
+
+    data = Prepared.joined([Prepared.load(path) for path in prepared])
+    fit_posterior(
+        kind,
+        data,
+        checkpoint,
+        out,
+        steps=steps,
+        num_members=members,
+        seed=seed,
+        threads=threads,
+    )
+
+
 @app.command("prepare-text")
 def prepare_text(
     index: Index,

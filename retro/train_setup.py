@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import torch
@@ -14,13 +17,15 @@ from index.errors import UserError
 from index.sources import Document
 from retro.examples import Example, Sampler, WindowTable, read_examples, read_jsonl
 from retro.model import RetroForCausalLM
+from retro.posteriors import ensemble, laplace
 from retro.prepared import Prepared
 from retro.processes import processes, tell
 from retro.prompts import Prompter
 from retro.retrofit import load_windower, read_checkpoint, retrofit
+from retro.sampling import save_members
 from retro.text_data import TextSet, prepare_text
 from retro.train_lm import RETRIEVALS, Text, TextRecipe, bits_per_byte, train_text
-from retro.train_qa import LOSSES, Reading, TrainConfig, reading_quality, train
+from retro.train_qa import LOSSES, Reading, TrainConfig, batches, reading_quality, train
 from retro.tuning import Base, tune
 
 if TYPE_CHECKING:
@@ -111,6 +116,16 @@ def run_qa(
         torch.set_num_threads(threads)
     torch.manual_seed(config.seed)
     model = start_from(start, prepared, config.encoder_changes())
+    reading, checked = reading_of(prepared, model, config)
+    learned = reading.examples
+    tell(f"{len(learned):,} questions to learn from, {len(checked)} to check")
+    train(reading, config, out, quality_on(reading, checked))
+
+
+def reading_of(
+    prepared: Prepared, model: RetroForCausalLM, config: TrainConfig
+) -> tuple[Reading, list[Example]]:
+    """What a stage trains on, without the held-out titles; and their questions, to be checked."""
     windower = load_windower(prepared.encoder, prepared.base)
     keep = [
         i
@@ -129,9 +144,48 @@ def run_qa(
     )
     prompter = Prompter(windower.decoder, model.eos, model.config.chunk_size)
     reading = Reading(model, learned, prepared.table, windower, prompter, sampler)
-    checked = [e for e in prepared.examples if prepared.title(e) in prepared.held and e.gold]
-    tell(f"{len(learned):,} questions to learn from, {len(checked)} to check")
-    train(reading, config, out, quality_on(reading, checked))
+    return reading, [e for e in prepared.examples if prepared.title(e) in prepared.held and e.gold]
+
+
+def fit_posterior(
+    kind: Literal["laplace", "ensemble"],
+    prepared: Prepared,
+    checkpoint: Path,
+    out: Path,
+    *,
+    steps: int,
+    num_members: int,
+    seed: int,
+    threads: int | None = None,
+) -> None:
+    """Fits what span readers are drawn from (``retro.posteriors``) on ``steps`` batches.
+
+    Raises:
+        UserError: the data was prepared for another encoder, has no held-out questions (Laplace),
+            or ``out`` cannot be written.
+    """
+    claim(out.parent)
+    if threads:
+        torch.set_num_threads(threads)
+    model = start_from(checkpoint, prepared)
+    torch.nn.Module.eval(model)
+    config = TrainConfig(num_neighbours=2, seed=seed, removed=0.15)
+    reading, checked = reading_of(prepared, model, config)
+    drawn = batches(reading, config)
+    if kind == "ensemble":
+        members = ensemble(reading, drawn, num_members=num_members, steps=steps, seed=seed)
+        told: dict[str, float] = {"members": num_members, "steps": steps}
+    else:
+        if not checked:
+            raise UserError("--prepared: no held-out questions to choose the prior's precision on")
+        own = replace(reading, examples=checked)
+        held = [[(n, reading.table.covering(checked[n].document)[:2])] for n in range(len(checked))]
+        tell(f"Fisher information of {steps * config.batch_size:,} questions ...")
+        learned = list(islice(drawn, steps))
+        fitted, told = laplace(reading, learned, own, held, len(reading.examples), seed)
+        members = [fitted]
+    save_members(members, out)
+    tell(f"{out}: {json.dumps(told)}")
 
 
 NUM_MEASURED = 64

@@ -11,15 +11,18 @@ import numpy as np
 import pytest
 from eval_fakes import LookUp, build_tiny_index, squad_rows, write_jsonl
 
-from eval.dropout import SIGNALS, TARGETS, ask, run, tables
+from eval.dropout import SIGNALS, TARGETS, Way, ask, run, tables
 from eval.questions import GoldDocuments, read_questions
 from index.errors import UserError
 from index.retriever import Retriever
 from retro.types import Answer
 
+OWN, OTHER = object(), object()
+
 
 class Drawn:
     num_samples = 7
+    sampler: Any = OWN
 
 
 class Noisy(LookUp):
@@ -30,11 +33,13 @@ class Noisy(LookUp):
         super().__init__(retriever)
         self.drafter = Drawn()
         self.seen: list[tuple[int, int]] = []
+        self.samplers: list[object] = []
         self.rng = np.random.default_rng(0)
 
     def answer_batch(self, questions: Any, **how: Any) -> list[Answer]:
         num = self.drafter.num_samples
         self.seen.append((num, len(questions)))
+        self.samplers.append(self.drafter.sampler)
         return [self._noised(a, num) for a in super().answer_batch(questions, **how)]
 
     def _noised(self, answer: Answer, num: int) -> Answer:
@@ -54,26 +59,30 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Retriever, Path]:
 def test_every_batch_is_asked_with_every_number_of_samples(world: tuple[Retriever, Path]) -> None:
     retriever, data = world
     answerer, gold = Noisy(retriever), GoldDocuments(retriever.store)
-    rows = list(ask(answerer, read_questions(data), (1, 4), gold, k=3, batch_size=4))
+    other: Any = OTHER
+    ways = [Way("dropout", 1), Way("laplace", 4, other)]
+    rows = list(ask(answerer, read_questions(data), ways, gold, k=3, batch_size=4))
     assert answerer.seen == [(1, 4), (1, 4), (4, 4), (4, 4), (1, 2), (1, 2), (4, 2), (4, 2)]
+    assert answerer.samplers == 2 * [OWN, OWN, OTHER, OTHER]
     assert len(rows) == 24
-    assert {(r.samples, r.prediction.condition) for r in rows} == {
-        (num, condition) for num in (1, 4) for condition in ("present", "passage_removed")
+    assert {(r.way, r.prediction.condition) for r in rows} == {
+        (way, condition) for way in ways for condition in ("present", "passage_removed")
     }
-    assert answerer.drafter.num_samples == 7
+    assert (answerer.drafter.num_samples, answerer.drafter.sampler) == (7, OWN)
 
 
 def test_more_samples_tell_more_and_cost_more(world: tuple[Retriever, Path]) -> None:
     retriever, data = world
-    report = run(Noisy(retriever), read_questions(data), (1, 400), k=3, num_resamples=20)
-    few, many = (report.figures["by_samples"][num]["facts there"] for num in (1, 400))
+    ways = [Way("dropout", 1), Way("dropout", 400)]
+    report = run(Noisy(retriever), read_questions(data), ways, k=3, num_resamples=20)
+    few, many = (row["facts there"] for row in report.figures["ways"])
     assert many["auroc"]["mc_probability_mean"] > few["auroc"]["mc_probability_mean"]
     assert many["auroc"]["confidence"] == few["auroc"]["confidence"] == 1.0
     assert many["auroc"]["span_probability"] == 0.5
     assert many["gain"][0] == pytest.approx(many["auroc"]["mc_probability_mean"] - 0.5)
     found = tables(report.figures)
     assert [table.title for table in found] == [f"AUROC: {target}" for target in TARGETS]
-    assert found[0].rows[1][0] == 400
+    assert found[0].rows[1][:2] == ["dropout", 400]
     assert found[0].rows[1][-1] == pytest.approx(410 / 11)
     assert json.dumps(report.markdown({"command": "retro eval dropout"}))
 
@@ -85,4 +94,4 @@ def test_a_file_without_answerable_questions_is_told(
     rows = [row | {"answers": []} for row in squad_rows()]
     data = write_jsonl(tmp_path / "asked.jsonl", rows)
     with pytest.raises(UserError, match="no answerable question in --data has its passage"):
-        run(Noisy(retriever), read_questions(data), (1,))
+        run(Noisy(retriever), read_questions(data), [Way("dropout", 1)])
