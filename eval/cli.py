@@ -280,6 +280,29 @@ def hops(
 
 
 @app.command()
+def ablations(
+    index: Index,
+    data: Data,
+    out: Out,
+    limit: Limit = None,
+    seed: Seed = 0,
+    k: K = 8,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Asked together.")] = 8,
+    checkpoint: Checkpoint = None,
+    resamples: Resamples = 500,
+) -> None:
+    """Change one part at a time: number and kind of neighbours, and who writes the answer."""
+    from eval.ablations import run
+
+    questions, answerer = _prepare(index, data, out, limit, seed, checkpoint, None)
+    report = run(
+        answerer, questions, k=k, batch_size=batch_size, seed=seed, num_resamples=resamples
+    )
+    num = report.figures["num"]
+    _finish(report, out, data, answerer, (), num_asked=num, seed=seed, k=k)
+
+
+@app.command()
 def dropout(
     index: Index,
     data: Data,

@@ -31,26 +31,34 @@ class Scored:
 
     @classmethod
     def of(
-        cls, chunk_ids: Ids, cosines: Scores, bm25: Scores, dense_ids: Ids, lexical_ids: Ids
+        cls,
+        chunk_ids: Ids,
+        cosines: Scores,
+        bm25: Scores,
+        dense_ids: Ids,
+        lexical_ids: Ids,
+        weight: float = LEXICAL_WEIGHT,
     ) -> Scored:
-        """``dense_ids`` and ``lexical_ids``: the two searches' lists, best first."""
+        """``dense_ids`` and ``lexical_ids``: the two searches' lists, best first. ``weight`` as
+        ``fuse`` takes it."""
         ranks = (_ranks(chunk_ids, dense_ids), _ranks(chunk_ids, lexical_ids))
-        return cls(chunk_ids, cosines, bm25, fuse(cosines, bm25), *ranks)
+        return cls(chunk_ids, cosines, bm25, fuse(cosines, bm25, weight), *ranks)
 
     def order(self) -> Ids:
         """Places of the candidates, best first; ties by chunk id."""
         return np.argsort(-self.fused, kind="stable")
 
 
-def fuse(cosines: Scores, bm25: Scores) -> Scores:
-    """One score of two, float32 [c]: the cosine, and BM25 as a share of the best candidate's.
+def fuse(cosines: Scores, bm25: Scores, weight: float = LEXICAL_WEIGHT) -> Scores:
+    """One score of two, float32 [c]: the cosine, and BM25 as a share of the best candidate's, which
+    counts by ``weight`` (0: the cosine alone, 1: BM25 alone).
 
     A weighted sum finds more than reciprocal ranks: both scores are known for every candidate,
     and a rank throws away by how much one is better.
     """
     best = float(bm25.max(initial=0.0))
     share = bm25 / best if best > 0 else bm25
-    return (1 - LEXICAL_WEIGHT) * cosines + LEXICAL_WEIGHT * share
+    return (1 - weight) * cosines + weight * share
 
 
 def best_places(scores: Scores, depth: int) -> Ids:

@@ -17,7 +17,7 @@ from index.arrays import mapped
 from index.dense import DenseIndex, Keys, VectorStore
 from index.errors import UserError
 from index.faiss_store import FILE, FaissStore
-from index.fusion import Scored, best_places
+from index.fusion import LEXICAL_WEIGHT, Scored, best_places
 from index.keys import KeyEncoder, open_encoder
 from index.lexical import LexicalIndex, words
 from index.manifest import Manifest, damaged
@@ -76,6 +76,7 @@ class Retriever:
     """An open index. ``open`` is the way in; everything is mapped, little is read.
 
     It keeps the version that it opened, whatever is written to the folder afterwards.
+    ``lexical_weight``: how much BM25 counts beside the cosine (``index.fusion``).
     """
 
     def __init__(self, folder: Path, manifest: Manifest, encoder: KeyEncoder) -> None:
@@ -83,6 +84,7 @@ class Retriever:
         self.folder = folder
         self.manifest = manifest
         self.encoder = encoder
+        self.lexical_weight = LEXICAL_WEIGHT
         self.store = TokenStore(files, manifest.removed)
         self._removed = self._chunks(manifest.removed)
         self._dense = _open_dense(files, manifest, len(self.store), self._removed)
@@ -180,7 +182,7 @@ class Retriever:
         cosines, bm25 = self._dense.cosines(key, candidates), lexical[candidates]
         if not (np.isfinite(cosines).all() and np.isfinite(bm25).all()):
             raise UserError(damaged(self.folder, "keys or BM25 scores are no numbers"))
-        return Scored.of(candidates, cosines, bm25, dense_ids, lexical_ids)
+        return Scored.of(candidates, cosines, bm25, dense_ids, lexical_ids, self.lexical_weight)
 
     def _absent(self, doc_ids: Collection[str]) -> Ids:
         """Chunks that count as absent, int64 [n]; unknown ids count for nothing."""

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -190,7 +191,7 @@ class Answerer:
             decided = [
                 self._decide(*row) for row in zip(ids, questions, found, drafts, strict=True)
             ]
-        if neighbours is None and candidates is None:
+        if self.policy.chain_below and neighbours is None and candidates is None:
             with _timed(timing, "chain"):
                 decided = self._chained(decided, found, k, exclude)
         if exclude is None and neighbours is None:  # else it is not this database that answers
@@ -235,10 +236,12 @@ class Answerer:
         self, questions: Sequence[str], found: Sequence[Neighbours]
     ) -> list[Bridge | None]:
         """The likeliest bridge of each question, read in the first of its neighbours."""
-        texts = [n.texts[:READ_FOR_BRIDGES] for n in found]
-        windows = self._windows(texts, [n.titles[:READ_FOR_BRIDGES] for n in found])
+        windows = self.windows_of(found, READ_FOR_BRIDGES)
         readings = self.drafter.read([first_hop(q) for q in questions], windows)
-        return [best_bridge(*row) for row in zip(questions, texts, readings, strict=True)]
+        return [
+            best_bridge(question, neighbours.texts[:READ_FOR_BRIDGES], read)
+            for question, neighbours, read in zip(questions, found, readings, strict=True)
+        ]
 
     def _promised(self, answer: Answer, k: int) -> Answer:
         """The answer with what is certified of it, as long as questions are like those before."""
@@ -257,27 +260,32 @@ class Answerer:
     ) -> list[Draft | None]:
         """Drafts where there is a neighbour, None elsewhere; ``candidates`` as above."""
         held = [i for i, n in enumerate(found) if len(n)]
-        texts = [found[i].texts for i in held]
-        windows = self._windows(texts, [found[i].titles for i in held])
+        some = [found[i] for i in held]
         out: list[Draft | None] = [None] * len(questions)
         if held:
+            asked = [questions[i] for i in held]
             given = None if candidates is None else [candidates[i] for i in held]
-            priors = [match_prior(questions[i], found[i], self.retriever.idf) for i in held]
-            drafts = self.drafter.draft([questions[i] for i in held], windows, texts, given, priors)
+            windows, texts = self.windows_of(some), [n.texts for n in some]
+            drafts = self.drafter.draft(asked, windows, texts, given, self.priors(asked, some))
             for i, draft in zip(held, drafts, strict=True):
                 out[i] = draft
         return out
 
-    def _windows(
-        self, texts: Sequence[Sequence[str]], titles: Sequence[Sequence[str]]
+    def windows_of(
+        self, found: Sequence[Neighbours], most: int | None = None
     ) -> list[list[Window]]:
-        """The texts as the reader takes them, tokenised together."""
-        flat = iter(
-            self.drafter.windower.windows(
-                [t for row in texts for t in row], [t for row in titles for t in row]
-            )
-        )
-        return [[next(flat) for _ in row] for row in texts]
+        """The neighbours as the reader takes them, tokenised together; the ``most`` first ones."""
+        texts, titles = [n.texts[:most] for n in found], [n.titles[:most] for n in found]
+        flat = self.drafter.windower.windows(list(chain(*texts)), list(chain(*titles)))
+        source = iter(flat)
+        return [[next(source) for _ in row] for row in texts]
+
+    def priors(self, questions: Sequence[str], found: Sequence[Neighbours]) -> list[list[float]]:
+        """What search says of each neighbour (``retro.signals.match_prior``)."""
+        return [
+            match_prior(question, neighbours, self.retriever.idf)
+            for question, neighbours in zip(questions, found, strict=True)
+        ]
 
     def _decide(
         self,

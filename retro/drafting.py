@@ -86,10 +86,7 @@ class Drafter:
         ``texts``: the windows' own texts. ``candidates``: answers to judge instead of writing some.
         ``priors``: what search says of each window (``retro.signals.match_prior``).
         """
-        queries = [self.windower.question(q) for q in questions]
-        weight = self.model.config.prior_weight
-        known = priors and [[weight * value for value in row] for row in priors]
-        rows = self.windower.rows(queries, windows, known).to(self.model.device)
+        rows = self._rows(questions, windows, priors)
         encoder, top = self.model.encoder, first_dropped(self.model)
         x = encoder.embed(rows.ids, rows.segments)
         below = encoder.run_by_length(x, rows.mask, last=top)
@@ -122,11 +119,31 @@ class Drafter:
     ) -> list[tuple[Reading, ...]]:
         """What each window, judged alone, answers to its question; nothing is written.
         Every question needs at least one window."""
-        queries = [self.windower.question(q) for q in questions]
-        context = self.model.read(self.windower.rows(queries, windows).to(self.model.device))
+        context = self.context(questions, windows)
         assert context.spans is not None
         alone = context.spans.alone()
         return [_readings(alone, b, row) for b, row in enumerate(windows)]
+
+    @torch.no_grad()
+    def context(
+        self,
+        questions: Sequence[str],
+        windows: Sequence[Sequence[Window]],
+        priors: Sequence[Sequence[float]] | None = None,
+    ) -> NeighbourContext:
+        """The windows encoded and read, before anything is written; arguments as of ``draft``."""
+        return self.model.read(self._rows(questions, windows, priors))
+
+    def _rows(
+        self,
+        questions: Sequence[str],
+        windows: Sequence[Sequence[Window]],
+        priors: Sequence[Sequence[float]] | None,
+    ) -> Rows:
+        queries = [self.windower.question(q) for q in questions]
+        weight = self.model.config.prior_weight
+        known = priors and [[weight * value for value in row] for row in priors]
+        return self.windower.rows(queries, windows, known).to(self.model.device)
 
     def _write(
         self,

@@ -1,0 +1,249 @@
+"""``retro eval ablations``: the same questions, the same checkpoint, one part changed at a time.
+
+- *neighbours*: how many, and found by meaning, by words or by both.
+- *written by*: who writes the answer. The reader alone (its likeliest span); reader and decoder
+  together, as shipped; the decoder by cross-attention without copying; the base decoder with the
+  same passages in its prompt (in-context reading); the base decoder without any.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from eval import metrics
+from eval.conditions import batches
+from eval.questions import GoldDocuments, Question
+from eval.report import Cell, Report, Table, watched
+from eval.scoring import exact_match, f1
+from index.errors import UserError
+from index.fusion import LEXICAL_WEIGHT
+
+if TYPE_CHECKING:
+    from index.retriever import Neighbours
+    from retro.answer import Answerer
+
+NUMBERS = (1, 2, 4, 8, 16)
+"""Neighbours tried."""
+
+FOUND_BY = {"both": LEXICAL_WEIGHT, "meaning": 0.0, "words": 1.0}
+"""How much BM25 counts in each kind of search."""
+
+TOGETHER, READER, CROSS, IN_CONTEXT, CLOSED = (
+    "reader and decoder",
+    "reader alone",
+    "decoder by cross-attention",
+    "base, passages in its prompt",
+    "base, no passages",
+)
+LONGEST_PROMPT = 2048
+"""Tokens of a prompt with passages, at most."""
+
+Write = Callable[[Sequence[Question], "Sequence[Neighbours]"], list[str]]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is changed: ``part`` of the table, the number of neighbours, how they are found and by
+    whom the answer is written."""
+
+    part: str
+    k: int = 8
+    found_by: str = "both"
+    written_by: str = TOGETHER
+
+    @property
+    def name(self) -> str:
+        """As the table calls it."""
+        return self.written_by if self.part == "written by" else f"{self.k}, by {self.found_by}"
+
+
+def variants(k: int) -> list[Variant]:
+    """All that are asked; ``k`` neighbours where their number is not what changes."""
+    numbers = [Variant("neighbours", n) for n in sorted({*NUMBERS, k})]
+    kinds = [Variant("neighbours", k, kind) for kind in FOUND_BY if kind != "both"]
+    writers = (READER, TOGETHER, CROSS, IN_CONTEXT, CLOSED)
+    return [*numbers, *kinds, *(Variant("written by", k, written_by=who) for who in writers)]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question in one variant, and the seconds that its batch took a question."""
+
+    variant: Variant
+    question: Question
+    said: str
+    seconds: float
+
+
+def run(
+    answerer: Answerer,
+    questions: Sequence[Question],
+    *,
+    k: int = 8,
+    batch_size: int = 8,
+    seed: int = 0,
+    num_resamples: int = 500,
+) -> Report:
+    """Asks every answerable question in every variant; the report.
+
+    Raises:
+        UserError: no question has answers.
+    """
+    known = [question for question in questions if question.answerable]
+    if not known:
+        raise UserError("no question in --data has answers")
+    tried, gold = variants(k), GoldDocuments(answerer.retriever.store)
+    rows = list(watched(ask(answerer, known, tried, batch_size), len(known) * len(tried), "asked"))
+    groups = [gold.group(question) for question in known]
+    found = [
+        figures([row for row in rows if row.variant == one], groups, seed, num_resamples)
+        for one in tried
+    ]
+    shown = {"num": len(known), "k": k, "variants": found}
+    return Report("ablations", shown, tables(found), remarks=[_ABOUT])
+
+
+def ask(
+    answerer: Answerer, questions: Sequence[Question], tried: Sequence[Variant], batch_size: int
+) -> Iterator[Asked]:
+    """Each batch in all variants before the next; the answerer is left as it was."""
+    retriever = answerer.retriever
+    before = retriever.lexical_weight
+    writers = Writers(answerer)
+    try:
+        for some in batches(questions, batch_size):
+            for one in tried:
+                retriever.lexical_weight = FOUND_BY[one.found_by]
+                begin = time.perf_counter()
+                found = retriever.search_batch([q.question for q in some], one.k)
+                said = writers.by[one.written_by](some, found)
+                seconds = (time.perf_counter() - begin) / len(some)
+                for question, text in zip(some, said, strict=True):
+                    yield Asked(one, question, text, seconds)
+    finally:
+        retriever.lexical_weight = before
+
+
+class Writers:
+    """Who may write an answer, each given questions and their neighbours."""
+
+    def __init__(self, answerer: Answerer) -> None:
+        self.answerer, self.drafter = answerer, answerer.drafter
+        self.by: dict[str, Write] = {
+            TOGETHER: self.together,
+            READER: self.reader,
+            CROSS: self.cross,
+            IN_CONTEXT: self.in_context,
+            CLOSED: self.closed,
+        }
+
+    def together(self, questions: Sequence[Question], found: Sequence[Neighbours]) -> list[str]:
+        """The draft's text, as it is shipped."""
+        drafts = self.answerer.drafts([q.question for q in questions], found)
+        return ["" if draft is None else draft.text for draft in drafts]
+
+    def reader(self, questions: Sequence[Question], found: Sequence[Neighbours]) -> list[str]:
+        """The likeliest string of all spans."""
+        copy = self._context(questions, found).copy
+        assert copy is not None
+        return self._texts(copy.likeliest())
+
+    @torch.no_grad()
+    def cross(self, questions: Sequence[Question], found: Sequence[Neighbours]) -> list[str]:
+        """The decoder's own words, the neighbours heard by cross-attention."""
+        context = replace(self._context(questions, found), copy=None)
+        ids, mask, context.first = self.drafter.prompter.prompts([q.question for q in questions])
+        return self._generated(ids, mask, neighbours=context)
+
+    @torch.no_grad()
+    def closed(self, questions: Sequence[Question], found: Sequence[Neighbours]) -> list[str]:
+        """The base decoder's own words."""
+        ids, mask, _ = self.drafter.prompter.prompts([q.question for q in questions])
+        return self._generated(ids, mask)
+
+    @torch.no_grad()
+    def in_context(self, questions: Sequence[Question], found: Sequence[Neighbours]) -> list[str]:
+        """The same with the passages, best last, before the question; one question at a time."""
+        out = []
+        for question, neighbours in zip(questions, found, strict=True):
+            ids, _, _ = self.drafter.prompter.prompts([question.question])
+            passages = "\n\n".join(reversed(neighbours.texts)) + "\n\n"
+            before = self.drafter.prompter.tokenizer(passages, add_special_tokens=False)
+            kept = before["input_ids"][-(LONGEST_PROMPT - ids.shape[1]) :]
+            whole = torch.cat([torch.tensor([kept], dtype=ids.dtype), ids], 1)
+            out += self._generated(whole, torch.ones_like(whole))
+        return out
+
+    @torch.no_grad()
+    def _context(self, questions: Sequence[Question], found: Sequence[Neighbours]) -> Any:
+        return self.drafter.context(
+            [q.question for q in questions],
+            self.answerer.windows_of(found),
+            self.answerer.priors([q.question for q in questions], found),
+        )
+
+    def _generated(self, ids: torch.Tensor, mask: torch.Tensor, **more: Any) -> list[str]:
+        model: Any = self.drafter.model
+        ids, mask = ids.to(model.device), mask.to(model.device)
+        out = model.generate(
+            ids,
+            attention_mask=mask,
+            max_new_tokens=model.config.max_span,
+            do_sample=False,
+            pad_token_id=model.eos,
+            **more,
+        )
+        return self._texts(out[:, ids.shape[1] :])
+
+    def _texts(self, tokens: torch.Tensor) -> list[str]:
+        """The first line of each row of tokens, up to its end."""
+        eos, tokenizer = self.drafter.model.eos, self.drafter.prompter.tokenizer
+        said = []
+        for row in tokens.tolist():
+            kept = row[: row.index(eos)] if eos in row else row
+            text = tokenizer.decode([t for t in kept if t >= 0], skip_special_tokens=True)
+            said.append(text.strip().partition("\n")[0])
+        return said
+
+
+def figures(
+    rows: Sequence[Asked], groups: Sequence[str], seed: int, num_resamples: int
+) -> dict[str, Any]:
+    """EM and F1 of one variant, with intervals over articles, and the time."""
+    exact = np.array([exact_match(row.said, row.question.answers) for row in rows])
+    overlap = np.array([f1(row.said, row.question.answers) for row in rows])
+    options: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed}
+
+    def mean(values: Any) -> list[float]:
+        return list(metrics.bootstrap(lambda some: float(values[some].mean()), groups, **options))
+
+    one = rows[0].variant
+    return {
+        "part": one.part,
+        "name": one.name,
+        "em": mean(exact),
+        "f1": mean(overlap),
+        "seconds": float(np.mean([row.seconds for row in rows])),
+    }
+
+
+def tables(found: Sequence[dict[str, Any]]) -> list[Table]:
+    """One table a part."""
+    out = []
+    for part in dict.fromkeys(row["part"] for row in found):
+        some = [row for row in found if row["part"] == part]
+        cells: list[list[Cell]] = [
+            [row["name"], row["em"], row["f1"], row["seconds"]] for row in some
+        ]
+        out.append(Table(part.capitalize(), [part, "EM", "F1", "seconds a question"], cells, _NOTE))
+    return out
+
+
+_NOTE = "Answered whatever the confidence; brackets: 95 % bootstrap interval over articles."
+_ABOUT = (__doc__ or "").split("\n\n", 1)[1].strip()

@@ -1,0 +1,132 @@
+"""One part changed at a time: who writes, from how many neighbours, found how."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from eval.ablations import (
+    CLOSED,
+    CROSS,
+    IN_CONTEXT,
+    LONGEST_PROMPT,
+    READER,
+    TOGETHER,
+    Variant,
+    Writers,
+    ask,
+    run,
+    variants,
+)
+from eval.questions import Question
+from index.errors import UserError
+from index.fusion import LEXICAL_WEIGHT
+from retro.answer import Answerer
+
+QUESTIONS = [
+    Question("a", "When did probes come to Mercury?", ("1974",), title="Mercury"),
+    Question("b", "Who built the first piano?", ("Bartolomeo Cristofori",), title="Piano"),
+    Question("c", "Where was Marie Curie born?", ("Warsaw",), title="Curie"),
+]
+
+
+@pytest.fixture(scope="module")
+def answerer(tmp_path_factory: pytest.TempPathFactory) -> Answerer:
+    world = tiny.world(tmp_path_factory.mktemp("world"))
+    made = Answerer.open(world.index, world.checkpoint, num_samples=0)
+    made.drafter.model.float()
+    return made
+
+
+def test_only_one_part_changes_at_a_time() -> None:
+    usual = Variant("neighbours", 8)
+    for one in variants(8):
+        changed = [one.k != usual.k, one.found_by != usual.found_by, one.written_by != TOGETHER]
+        assert sum(changed) <= 1
+    tried = variants(5)
+    assert [v.k for v in tried if v.part == "neighbours"] == [1, 2, 4, 5, 8, 16, 5, 5]
+    assert len({(v.part, v.name) for v in tried}) == len(tried)
+
+
+def test_every_question_is_asked_in_every_variant_and_what_is_shipped_is_asked_too(
+    answerer: Answerer,
+) -> None:
+    tried = [Variant("neighbours", 2), Variant("written by", 2, written_by=READER)]
+    rows = list(ask(answerer, QUESTIONS, tried, 2))
+    assert [(r.question.id, r.variant) for r in rows] == [
+        (q, v) for some in ("ab", "c") for v in tried for q in some
+    ]
+    shipped = [answerer.answer(q.question, k=2).candidate for q in QUESTIONS]
+    assert [r.said for r in rows if r.variant == tried[0]] == shipped
+
+
+def test_neighbours_are_found_by_words_or_by_meaning_alone(
+    answerer: Answerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = []
+    search = answerer.retriever.search_batch
+
+    def watched(*given: Any) -> Any:
+        weights.append(answerer.retriever.lexical_weight)
+        return search(*given)
+
+    monkeypatch.setattr(answerer.retriever, "search_batch", watched)
+    list(ask(answerer, QUESTIONS[:1], variants(8), 1))
+    assert weights == [LEXICAL_WEIGHT] * 5 + [0.0, 1.0] + [LEXICAL_WEIGHT] * 5
+    assert answerer.retriever.lexical_weight == LEXICAL_WEIGHT
+
+
+def test_who_writes_hears_what_it_should(
+    answerer: Answerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The base alone sees no passage, in its prompt it sees them, and cross-attention copies
+    nothing."""
+    seen: dict[str, Any] = {}
+    model: Any = answerer.drafter.model
+    generate = model.generate
+
+    def watched(ids: torch.Tensor, **how: Any) -> Any:
+        seen[writer] = ids, how.get("neighbours")
+        return generate(ids, **how)
+
+    monkeypatch.setattr(model, "generate", watched)
+    found = answerer.retriever.search_batch([QUESTIONS[0].question], 2)
+    by = Writers(answerer).by
+    for writer in (CROSS, IN_CONTEXT, CLOSED):
+        [said] = by[writer](QUESTIONS[:1], found)
+        assert "\n" not in said
+    decode = answerer.drafter.prompter.tokenizer.decode
+    (cross, heard), (with_passages, nothing), (closed, _) = seen.values()
+    assert heard is not None
+    assert heard.copy is None
+    assert nothing is None
+    assert torch.equal(cross, closed)
+    text = decode(with_passages[0])
+    assert all(passage.split()[0] in text for passage in found[0].texts)
+    assert text.index(found[0].texts[1][:12]) < text.index(found[0].texts[0][:12])
+    assert with_passages.shape[1] <= LONGEST_PROMPT
+
+
+def test_the_reader_alone_says_a_string_of_the_passages(answerer: Answerer) -> None:
+    found = answerer.retriever.search_batch([q.question for q in QUESTIONS], 3)
+    for said, neighbours in zip(Writers(answerer).by[READER](QUESTIONS, found), found, strict=True):
+        assert said
+        assert any("".join(said.split()) in "".join(t.split()) for t in neighbours.texts)
+
+
+def test_the_report_has_a_table_a_part(answerer: Answerer) -> None:
+    report = run(answerer, QUESTIONS, k=2, batch_size=3, num_resamples=5)
+    neighbours, writers = report.tables
+    assert (neighbours.title, writers.title) == ("Neighbours", "Written by")
+    assert [row[0] for row in writers.rows] == [READER, TOGETHER, CROSS, IN_CONTEXT, CLOSED]
+    assert len(neighbours.rows) == 7
+    by_name = {row["name"]: row for row in report.figures["variants"]}
+    assert by_name[TOGETHER]["em"] == by_name["2, by both"]["em"]
+
+
+def test_questions_without_answers_are_told(answerer: Answerer) -> None:
+    with pytest.raises(UserError, match="no question in --data has answers"):
+        run(answerer, [Question("x", "Why?", ())])
