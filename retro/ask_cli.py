@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from index.errors import UserError
+from retro.shipped import NUM_SAMPLES
 from retro.types import PROMISE_VOID, REASONS, Answer, Evidence
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def ask(
     checkpoint: Checkpoint = None,
     threshold: Threshold = None,
     k: Neighbours = 8,
-    samples: Samples = 16,
+    samples: Samples = NUM_SAMPLES,
 ) -> None:
     """Answer from the database, with the evidence, or say that the answer is not there."""
     if (question is None) == (questions is None):

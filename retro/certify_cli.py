@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from index.errors import UserError
+from retro.shipped import NUM_SAMPLES
 
 app = typer.Typer()
 
@@ -34,7 +35,7 @@ def certify(
     delta: Delta = 0.05,
     checkpoint: Checkpoint = None,
     k: Neighbours = 8,
-    samples: Samples = 16,
+    samples: Samples = NUM_SAMPLES,
 ) -> None:
     """Find the threshold from which at most RISK of the answers are wrong, sure to 1 - DELTA.
 

@@ -21,6 +21,7 @@ from retro.model import AnswerScores, RetroForCausalLM
 from retro.prompts import Prompter
 from retro.reader import SpanPosterior
 from retro.sampling import Dropout, Sampler, first_dropped
+from retro.shipped import NUM_SAMPLES
 from retro.types import Reading
 from retro.windows import Rows, Window, Windower
 
@@ -65,7 +66,7 @@ class Drafter:
         model: RetroForCausalLM,
         windower: Windower,
         prompter: Prompter,
-        num_samples: int = 16,
+        num_samples: int = NUM_SAMPLES,
         seed: int = 0,
     ) -> None:
         self.model, self.windower, self.prompter = model, windower, prompter

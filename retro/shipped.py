@@ -9,6 +9,9 @@ from index.weights import EMBEDDER
 
 DEFAULT_CHECKPOINT = Path(__file__).parent / "checkpoint"
 
+NUM_SAMPLES = 8
+"""Monte-Carlo dropout samples with which its confidence head was fitted."""
+
 
 def needed_weights() -> list[str]:
     """The weights that searching and the shipped checkpoint stand on, by name."""

@@ -263,3 +263,11 @@ def test_a_mistake_in_certifying_is_one_line(
     shown = capsys.readouterr().err
     assert shown.count("\n") == 1
     assert says in shown
+
+
+def test_which_questions_are_asked_again_is_part_of_what_is_certified(world: tiny.World) -> None:
+    plain, other, same = (
+        Answerer.open(world.index, world.checkpoint, num_samples=2) for _ in range(3)
+    )
+    other.policy = replace(other.policy, chain_below=0.4)
+    assert plain.fingerprint == same.fingerprint != other.fingerprint

@@ -128,6 +128,16 @@ def test_a_sure_answer_is_not_asked_again(
     assert not answer.hops
 
 
+def test_where_nothing_is_found_no_bridge_is_looked_for(
+    answerer: Answerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answerer, "policy", AbstentionPolicy(0.5, chain_below=1.0))
+    gone = [{title.lower() for title in tiny.DOCUMENTS}]
+    [answer] = answerer.answer_batch([QUESTION], exclude=gone)
+    assert answer.reason == "out_of_scope"
+    assert not answer.hops
+
+
 def test_bridges_are_looked_for_in_the_first_neighbours_alone(
     answerer: Answerer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
