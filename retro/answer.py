@@ -374,8 +374,8 @@ def _hop(bridge: Bridge, found: Neighbours) -> Hop:
 def evidence(found: Neighbours, draft: Draft) -> tuple[Evidence, ...]:
     """The neighbours, those likeliest to hold the answer first, with the answer's place.
 
-    Windows of one document overlap; two with the answer at the same place are shown as one, the
-    first, with the scores of both.
+    Windows of one document overlap; two with the answer at the same place are shown as one, with
+    the scores of both.
     """
     order = sorted(range(len(found)), key=lambda i: (i != draft.source, -draft.scores[i]))
     shown: dict[tuple[str, int, int, bool], Evidence] = {}
@@ -385,7 +385,9 @@ def evidence(found: Neighbours, draft: Draft) -> tuple[Evidence, ...]:
         if (same := shown.get(place)) is not None:
             item = replace(same, score=round(same.score + item.score, 6))
         shown[place] = item
-    return tuple(shown.values())
+    items = list(shown.values())
+    kept = 1 if draft.source >= 0 else 0  # the answer's own stays first
+    return (*items[:kept], *sorted(items[kept:], key=lambda e: -e.score))
 
 
 def _evidence(found: Neighbours, draft: Draft, i: int) -> Evidence:

@@ -234,12 +234,18 @@ class Sampler:
         if example.gold and rng.random() >= self.removed:
             chosen.append(int(rng.choice(list(example.gold))))
         elif not example.gold:
-            own = self.table.covering(example.document)
-            chosen.append(int(rng.choice(own)))
+            chosen.append(self._own(number, rng))
         wanted = self.num_neighbours - len(chosen)
         chosen += self._distractors(number, wanted, chosen, rng)
         rng.shuffle(chosen)
         return chosen
+
+    def _own(self, number: int, rng: np.random.Generator) -> int:
+        """A window of the example's passage: the nearest one, as it will be met, if one was
+        found."""
+        own = self.table.covering(self.examples[number].document)
+        found = (c for c in self.retrieved[number] if c in own) if self.retrieved else iter(())
+        return next(found, int(rng.choice(own)))
 
     def _distractors(
         self, number: int, wanted: int, chosen: Sequence[int], rng: np.random.Generator

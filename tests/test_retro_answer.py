@@ -48,13 +48,16 @@ def untimed(answer: Answer) -> Answer:
 
 def alike(a: Answer, b: Answer) -> None:
     """Equal but for the times and the last digits of numbers."""
-    plain = {"signals": {}, "timing_ms": {}, "confidence": 0.0, "evidence": ()}
+    plain = {"signals": {}, "timing_ms": {}, "confidence": 0.0, "evidence": (), "sides": ()}
     assert replace(a, **plain) == replace(b, **plain)  # type: ignore[arg-type]
     assert a.confidence == pytest.approx(b.confidence, abs=1e-3)
     assert a.signals == pytest.approx(b.signals, rel=1e-3, abs=1e-3)
     for ours, theirs in zip(a.evidence, b.evidence, strict=True):
         assert replace(ours, score=0.0) == replace(theirs, score=0.0)
         assert ours.score == pytest.approx(theirs.score, abs=1e-3)
+    for one, other in zip(a.sides, b.sides, strict=True):
+        assert replace(one, probability=0.0) == replace(other, probability=0.0)
+        assert one.probability == pytest.approx(other.probability, abs=1e-3)
 
 
 def test_the_same_question_gives_the_same_answer_and_signals(answerer: Answerer) -> None:
@@ -256,6 +259,21 @@ def test_one_place_in_two_windows_is_one_piece_of_evidence(answerer: Answerer) -
     assert [(e.doc_id, e.start, e.score) for e in shown] == [("a", 15, 0.75), ("b", 15, 0.125)]
 
 
+def test_two_windows_shown_as_one_stand_where_their_scores_together_belong(
+    answerer: Answerer,
+) -> None:
+    """Each of the two had less than the passage before them; they have more together."""
+    found = answerer.retriever.search(ASKED[0], 4)
+    (draft,) = answerer.drafts([ASKED[0]], [found])
+    assert draft is not None
+    found = replace(found, doc_ids=("own", "b", "a", "a"), starts=np.array([5, 5, 5, 9]))
+    spans = ((10, 14), (10, 14), (10, 14), (6, 10))
+    draft = replace(draft, source=0, spans=spans, scores=(0.125, 0.3, 0.25, 0.25))
+    assert [e.doc_id for e in evidence(found, draft)] == ["own", "a", "b"]
+    written = replace(draft, source=-1)
+    assert [e.doc_id for e in evidence(found, written)] == ["a", "b", "own"]
+
+
 @pytest.mark.parametrize("question", ["", "  \n\t"])
 def test_an_empty_question_is_a_users_mistake(answerer: Answerer, question: str) -> None:
     with pytest.raises(UserError, match="question 2 is empty"):
@@ -297,10 +315,13 @@ def test_as_json_it_is_plain_data(answerer: Answerer) -> None:
 def test_evidence_carries_the_trust_label_of_its_document(answerer: Answerer) -> None:
     question = ASKED[0]
     found = answerer.retriever.search(question)
-    labels = ("forum", *found.trusts[1:])
+    labelled = found.doc_ids[0]
+    labels = tuple("forum" if doc_id == labelled else "" for doc_id in found.doc_ids)
     [answer] = answerer.answer_batch([question], neighbours=[replace(found, trusts=labels)])
     rows = answer.to_dict()["evidence"]
-    assert [row["trust"] for row in rows if "trust" in row] == ["forum"]
+    assert {row["doc_id"] for row in rows} > {labelled}
+    for row in rows:
+        assert row.get("trust") == ("forum" if row["doc_id"] == labelled else None)
 
 
 def test_opening_what_is_not_there_is_one_line(world: tiny.World, tmp_path: Path) -> None:

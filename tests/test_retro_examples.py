@@ -234,6 +234,19 @@ def test_gold_stands_anywhere_among_the_neighbours() -> None:
     assert set(places) == {0, 1, 2}
 
 
+def test_a_passage_that_does_not_answer_shows_its_nearest_window() -> None:
+    made = table()
+    unanswered = next(i for i, e in enumerate(examples(made)) if not e.gold)
+    own = made.covering(examples(made)[unanswered].document)
+    assert len(own) > 1
+    for order in (own, own[::-1]):
+        one = sampler(made, num_neighbours=1, retrieved=[order] * (len(ASKED) + 1))
+        assert {c for epoch in range(20) for c in one.draw(unanswered, epoch)} == {order[0]}
+    missed = [c for c in range(len(made.texts)) if c not in own]
+    one = sampler(made, num_neighbours=1, retrieved=[missed] * (len(ASKED) + 1))
+    assert {c for epoch in range(60) for c in one.draw(unanswered, epoch)} == {*own}
+
+
 def test_searched_distractors_are_the_nearest() -> None:
     made = table()
     near = [c for c in range(len(made.texts)) if "88" not in made.texts[c]]
