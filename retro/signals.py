@@ -124,6 +124,13 @@ MODEL_SIGNALS: dict[str, Signal] = {
 }
 """Every name that ``retro.drafting`` and, from its readings, ``retro.conflict`` give."""
 
+CERTAINTY = ("span_probability", "null_probability", "span_entropy", "answer_entropy")
+"""How sure the reader and the decoder are: what tells right from wrong where the facts are there.
+
+A collection has a few dozen cases with the facts and a wrong answer; with all signals they would be
+learned by heart (out of fold, both log-loss and AUROC are worse).
+"""
+
 _FARTHEST = 1.0  # a distance for "nothing there": orthogonal
 
 

@@ -22,7 +22,7 @@ from retro.calibration import Floats
 from retro.conflict import DISPUTE_SIGNALS
 from retro.examples import read_jsonl
 from retro.policy import AbstentionPolicy, choose_threshold
-from retro.signals import MODEL_SIGNALS, SIGNALS
+from retro.signals import CERTAINTY, MODEL_SIGNALS, SIGNALS
 from retro.text import exact_match, same_answer
 from retro.train_setup import held_out_titles, present_documents
 from retro.types import Answer
@@ -145,6 +145,7 @@ def _fitted(rows: Sequence[Mapping[str, Any]], seed: int) -> tuple[ConfidenceHea
         [row["label"] for row in rows],
         [row["title"] for row in rows],
         present=[row["present"] for row in rows],
+        certainty=CERTAINTY,
         signs=signs,
         seed=seed,
     )

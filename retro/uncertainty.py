@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -157,6 +157,7 @@ def fit_head(
     groups: Sequence[Hashable] | None = None,
     *,
     present: Sequence[bool] | None = None,
+    certainty: Collection[str] | None = None,
     signs: Mapping[str, int] | None = None,
     seed: int = 0,
 ) -> tuple[ConfidenceHead, Floats]:
@@ -164,8 +165,9 @@ def fit_head(
     it and the confidence [rows] of each row by weights that have not seen its group.
 
     ``present``: whether the facts stood in the database at all. Given, two factors are fitted: on
-    all rows, that they did, and on the rows in which they did, that the answer is right. Where
-    there are not enough rows of each kind for that, one is, for the answer being right.
+    all rows, that they did, and on the rows in which they did, from the signals in ``certainty``
+    (default: all), that the answer is right. Where there are not enough rows of each kind for
+    that, one is, on all rows from all signals, for the answer being right.
     ``signs``: +1 or -1 for signals whose weight must not be negative or positive (what a signal
     means is known beforehand: ``retro.signals``); 0 or no entry leaves it free.
     ``groups`` (articles, say) are never split between learning and measuring; without them every
@@ -191,8 +193,10 @@ def fit_head(
     wanted = {name: (signs or {}).get(name, 0) for name in names}
     everywhere = np.ones(len(y), dtype=bool)
     two = _separable(y, held, folds)
-    targets = [(held, everywhere), (y, held > 0)] if two else [(y, everywhere)]
-    fitted = [_fit_factor(columns, *target, wanted, folds) for target in targets]
+    sure = columns if certainty is None else _columns(rows, sorted(certainty))
+    presence, right = (columns, held, everywhere), (sure, y, held > 0)
+    targets = [presence, right] if two else [(columns, y, everywhere)]
+    fitted = [_fit_factor(*target, wanted, folds) for target in targets]
     logits = _product([unseen for _, unseen, _ in fitted])
     kind, ece = _choose_calibration(logits, y, folds)
     penalties = dict(zip(("penalty", "penalty_right"), (f[2] for f in fitted), strict=False))

@@ -121,6 +121,15 @@ def test_a_product_is_the_product_of_its_factors_probabilities() -> None:
     assert plain.score_rows(rows) == pytest.approx(each[0] * each[1], rel=1e-9)
 
 
+def test_the_second_factor_reads_only_the_signals_of_certainty() -> None:
+    rows, right, present = presence(400)
+    first, second = fit_head(rows, right, present=present, certainty=["sure"]).factors
+    assert {f.name for f in first.features} == {"near", "sure"}
+    assert [f.name for f in second.features] == ["sure"]
+    (single,) = fit_head(rows, right, certainty=["sure"]).factors  # without presence: one factor
+    assert {f.name for f in single.features} == {"near", "sure"}
+
+
 def test_without_wrong_answers_among_the_present_one_factor_is_fitted() -> None:
     rows, _, present = presence(400)
     head = fit_head(rows, present, present=present)

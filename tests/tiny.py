@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -56,16 +57,23 @@ def decoder_tokenizer() -> Any:
 
 @lru_cache
 def encoder_tokenizer() -> Any:
-    """A lower-casing WordPiece tokenizer of some 300 tokens, as BERT's."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+    """A lower-casing WordPiece tokenizer of some 300 tokens, as BERT's, the same in every process.
+
+    (A trained one is not: the pieces that its trainer takes of those equally frequent differ.)
+    Words of more than five letters are two pieces.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
+    words = sorted(set(re.findall(r"[a-z]+|[^a-z\s]", " ".join(_spoken()).lower())))
+    letters = sorted(set("".join(words)) | set("abcdefghijklmnopqrstuvwxyz0123456789"))
+    pieces = [*(w[:5] for w in words), *(f"##{w[5:]}" for w in words if len(w) > 5)]
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    vocabulary = dict.fromkeys([*special, *letters, *(f"##{c}" for c in letters), *pieces])
+    numbered = {piece: number for number, piece in enumerate(vocabulary)}
+    tokenizer = Tokenizer(models.WordPiece(numbered, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator(_spoken(), trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]")
 
 
