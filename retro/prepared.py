@@ -7,6 +7,7 @@ and no tokenising there. One compressed ``.npz`` without pickles.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
@@ -52,6 +53,27 @@ class Prepared:
         ]
         held, names = sorted(self.held), {"base": self.base, "encoder": self.encoder}
         write_arrays(path, arrays, {"examples": rows, "held": held, **names})
+
+    def repeated(self, times: int) -> Prepared:
+        """The same, its examples to learn from counted so many times; held-out ones stay single."""
+        once = range(len(self.examples))
+        again = [i for i in once if self.title(self.examples[i]) not in self.held] * (times - 1)
+        rows = [*once, *again]
+        retrieved = None if self.retrieved is None else [self.retrieved[i] for i in rows]
+        return replace(self, examples=[self.examples[i] for i in rows], retrieved=retrieved)
+
+    @classmethod
+    def mixture(cls, given: Sequence[str]) -> Prepared:
+        """The files joined; ``FILE:N`` counts the examples of one N times.
+
+        Raises:
+            UserError: one is missing or no such file, or they do not go together.
+        """
+        parts = []
+        for text in given:
+            name, *times = re.split(r":(?=[1-9]\d*$)", text)
+            parts.append(cls.load(Path(name)).repeated(int(*times or [1])))
+        return cls.joined(parts)
 
     @classmethod
     def joined(cls, parts: Sequence[Prepared]) -> Prepared:

@@ -24,6 +24,13 @@ Stage = Annotated[str, typer.Option(help="reader (encoder and spans) or answer (
 Searched = Annotated[
     bool, typer.Option("--searched/--given", help="Distractors: searched, or of the same title.")
 ]
+Mixture = Annotated[
+    list[str],
+    typer.Option(
+        metavar="FILE[:N]",
+        help="What `retro train prepare` wrote; several are joined, one with :N counts N times.",
+    ),
+]
 HoldOut = Annotated[
     int, typer.Option(min=0, help="Titles kept out of training, for the confidence head.")
 ]
@@ -113,9 +120,7 @@ def hops(
 
 @app.command()
 def qa(
-    prepared: Annotated[
-        list[Path], typer.Option(help="What `retro train prepare` wrote; several are joined.")
-    ],
+    prepared: Mixture,
     out: Out,
     start: Start = None,
     stage: Stage = "reader",
@@ -159,15 +164,13 @@ def qa(
         warmup=warmup,
         seed=seed,
     )
-    data = Prepared.joined([Prepared.load(path) for path in prepared])
+    data = Prepared.mixture(prepared)
     run_qa(config, data, out, start, threads)
 
 
 @app.command()
 def posterior(
-    prepared: Annotated[
-        list[Path], typer.Option(help="What `retro train prepare` wrote; several are joined.")
-    ],
+    prepared: Mixture,
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint whose encoder is used.")],
     out: Annotated[Path, typer.Option(help="The file to write (.safetensors).")],
     kind: Annotated[
@@ -183,7 +186,7 @@ def posterior(
     from retro.prepared import Prepared
     from retro.train_setup import fit_posterior
 
-    data = Prepared.joined([Prepared.load(path) for path in prepared])
+    data = Prepared.mixture(prepared)
     fit_posterior(
         kind,
         data,

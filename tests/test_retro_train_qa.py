@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from index import weights
+from index.errors import UserError
 from retro import cli, train_qa, train_setup
 from retro import retrofit as retrofit_module
 from retro.answer import model_sha256
@@ -436,6 +437,24 @@ def test_joined_sets_train_on_the_questions_of_all(ready: Path) -> None:
     assert joined.retrieved[-1] == [c + windows for c in one.retrieved[-1]]
     more = ["--prepared", str(ready / "set.npz")]
     assert qa(ready, "read", *more) == cli.DONE
+
+
+def test_a_set_that_counts_several_times_repeats_what_is_learned_alone(ready: Path) -> None:
+    file = ready / "set.npz"
+    source = (ready / "index", [ready / "asked.jsonl"], file)
+    one = train_setup.prepare(*source, searched=True, hold_out=2, limit=None, seed=0)
+    assert one.retrieved is not None
+    learned = [e.id for e in one.examples if one.title(e) not in one.held]
+    assert 0 < len(learned) < len(one.examples)
+    mixed = Prepared.mixture([f"{file}:3", str(file)])
+    assert mixed.retrieved is not None
+    ids = [e.id for e in mixed.examples]
+    assert ids == [e.id for e in one.examples] + learned * 2 + [e.id for e in one.examples]
+    number = len(one.examples)
+    assert mixed.retrieved[number] == one.retrieved[[e.id for e in one.examples].index(learned[0])]
+    assert len(mixed.table.windows) == 2 * len(one.table.windows)
+    with pytest.raises(UserError, match=r"set\.npz:0: cannot be read"):
+        Prepared.mixture([f"{file}:0"])
 
 
 def test_sets_that_do_not_go_together_are_one_line(
