@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,6 +13,9 @@ import numpy as np
 
 from index.dense import BLOCK, Ids, Keys, Stored, fewest_probes
 from index.errors import UserError
+from index.gpu import from_gpu, num_gpus, to_gpu
+
+_LOG = logging.getLogger(__name__)
 
 FILE = "faiss.index"
 FEWEST_TRAINED = 16_384
@@ -56,7 +60,8 @@ def check_type(kind: str, dim: int) -> None:
 
 
 def build_faiss(keys: Stored, kind: str) -> Any:
-    """A FAISS inner-product index of ``keys`` [n, dim], trained on a seeded sample of them."""
+    """A FAISS inner-product index of ``keys`` [n, dim], trained on a seeded sample of them; on a
+    GPU if there is one, whose sums differ in their last bits."""
     import faiss
 
     faiss_index = faiss.index_factory(keys.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
@@ -65,10 +70,28 @@ def build_faiss(keys: Stored, kind: str) -> Any:
         lists = 0 if ivf is None else ivf.nlist
         count = min(len(keys), max(FEWEST_TRAINED, lists * 64))
         rows = np.sort(np.random.default_rng(0).choice(len(keys), count, replace=False))
-        faiss_index.train(keys[rows].astype(np.float32))
+        with _centroids_on_gpu(ivf):
+            faiss_index.train(keys[rows].astype(np.float32))
+    moved = to_gpu(faiss_index)
+    adding = faiss_index if moved is None else moved
     for start in range(0, len(keys), BLOCK):
-        faiss_index.add(keys[start : start + BLOCK].astype(np.float32))
-    return faiss_index
+        adding.add(keys[start : start + BLOCK].astype(np.float32))
+    return faiss_index if moved is None else from_gpu(moved)
+
+
+@contextmanager
+def _centroids_on_gpu(ivf: Any | None) -> Iterator[None]:
+    """Keys are assigned to the centroids of inverted lists on a GPU, if there is one: the costly
+    part of their training."""
+    import faiss
+
+    found = None if ivf is None else to_gpu(faiss.IndexFlatIP(ivf.d))
+    if ivf is None or found is None:
+        yield
+        return
+    ivf.clustering_index = found
+    yield
+    ivf.clustering_index = None
 
 
 def num_probes(faiss_index: Any, keys: Stored) -> tuple[int, float]:
@@ -142,8 +165,8 @@ class FaissStore:
     def open(
         cls, file: Path, shape: tuple[int, int], probes: int, removed: Ids | None = None
     ) -> FaissStore:
-        """Maps a file; ``shape`` is that of the keys [chunks, dim], ``probes`` what ``num_probes``
-        chose for them.
+        """Maps a file, or copies it to a GPU if there is one; ``shape`` is that of the keys
+        [chunks, dim], ``probes`` what ``num_probes`` chose for them.
 
         Raises:
             ValueError: the file holds other keys.
@@ -153,7 +176,12 @@ class FaissStore:
         faiss_index = faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
         if (found := (faiss_index.ntotal, faiss_index.d)) != shape:
             raise ValueError(f"keys of {found}, not {shape}")
-        return cls(faiss_index, probes, removed)
+        if num_gpus() and removed is not None and len(removed):
+            _LOG.warning("search stays on the CPU: a GPU's would find removed chunks; compact them")
+            return cls(faiss_index, probes, removed)
+        visit(faiss_index, probes)
+        moved = to_gpu(faiss_index)
+        return cls(faiss_index if moved is None else moved, probes, removed)
 
     def search(self, queries: Keys, depth: int) -> Ids:
         """Chunk ids of the nearest keys, best first, int64 [n, depth]; -1 where there are none."""
