@@ -130,10 +130,12 @@ def reasons(
     threshold: Threshold = None,
 ) -> None:
     """Take facts away, contradict them, put wrong answers forward: is the reason the right one?"""
+    from eval.questions import read_questions
     from eval.reasons import run
 
     questions, answerer = _prepare(index, data, out, limit, seed, checkpoint, threshold)
-    report = run(answerer, questions, out, k=k, batch_size=batch_size, seed=seed)
+    pool = read_questions(data)
+    report = run(answerer, questions, out, pool=pool, k=k, batch_size=batch_size, seed=seed)
     _finish(report, out, data, answerer, num_asked=len(questions), seed=seed, k=k)
 
 

@@ -27,6 +27,10 @@ PLANTED = "planted:"
 
 _DIGITS = re.compile(r"\d+")
 _WORDS = list(SMALL_NUMBERS)
+_NAME = 5
+"""Words of a name, at most."""
+_KINDS = (["who"], ["whose"], ["where"])
+"""First words that by themselves say what is asked for."""
 
 
 def other_answer(
@@ -35,7 +39,9 @@ def other_answer(
     """An accepted answer and another one of the same form, or None.
 
     A number, in digits or as a word, becomes another. A name becomes the answer to the question
-    of the ``pool`` that begins most alike ("Which country …"), with as many words.
+    of the ``pool`` that begins most alike ("Which country …"), with as many words; there must be
+    one that asks for the same kind of thing, for nobody takes "oscillating" for what was mined, and
+    the answer must be short enough to be a name.
     """
     answer = max(question.answers, key=len, default="")
     if match := _DIGITS.search(answer):
@@ -49,12 +55,13 @@ def other_answer(
         (_alike(question, other), said)
         for other in pool
         for said in other.answers
-        if len(said.split()) == len(answer.split()) and differ(answer, said)
+        if len(said.split()) == len(answer.split()) <= _NAME and differ(answer, said)
         if not _DIGITS.search(said) and said[0].isupper() == answer[0].isupper()
     ]
     most = max((alike for alike, _ in usable), default=0)
     best = sorted({said for alike, said in usable if alike == most})
-    return (answer, best[int(rng.integers(len(best)))]) if most else None
+    kind = question.question.lower().split()[:1] in _KINDS
+    return (answer, best[int(rng.integers(len(best)))]) if most + kind > 1 else None
 
 
 def changed(text: str, answer: str, other: str) -> str | None:

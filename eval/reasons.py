@@ -47,11 +47,15 @@ def run(
     questions: Sequence[Question],
     out: Path,
     *,
+    pool: Sequence[Question] = (),
     k: int = 8,
     batch_size: int = 16,
     seed: int = 0,
 ) -> Report:
     """Asks every case, writes ``predictions.jsonl`` into ``out``, gives the report.
+
+    ``pool``: questions whose answers serve as wrong ones, default those asked; the more there are,
+    the likelier one that could be believed.
 
     Raises:
         UserError: no question is answerable.
@@ -59,7 +63,8 @@ def run(
     known = [q for q in questions if q.answerable]
     if not known:
         raise UserError("no answerable question in --data; the cases are made from those")
-    cases = Cases(answerer, known, [q for q in questions if q.kind == FAR], k, seed)
+    far = [q for q in questions if q.kind == FAR]
+    cases = Cases(answerer, known, far, pool or known, k, seed)
     num_cases = 4 * len(known) + len(cases.far)
     rows = write_rows(
         out / "predictions.jsonl", watched(cases.ask(batch_size), num_cases, "reasons")
@@ -69,17 +74,20 @@ def run(
 
 
 class Cases:
-    """The labelled cases of a question set. ``known``: answerable questions; ``far``: foreign."""
+    """The labelled cases of a question set. ``known``: answerable questions; ``far``: foreign;
+    ``pool``: questions whose answers serve as wrong ones."""
 
     def __init__(
         self,
         answerer: Answering,
         known: Sequence[Question],
         far: Sequence[Question],
+        pool: Sequence[Question],
         k: int,
         seed: int,
     ) -> None:
         self.answerer, self.known, self.far, self.k = answerer, known, far, k
+        self.pool = pool
         self.gold = GoldDocuments(answerer.retriever.store)
         self.rng = np.random.default_rng(seed)
 
@@ -102,7 +110,7 @@ class Cases:
         found = self.answerer.retriever.search_batch([q.question for q in some], self.k)
         planted = []
         for question, neighbours in zip(some, found, strict=True):
-            pair = other_answer(question, self.known, self.rng)
+            pair = other_answer(question, self.pool, self.rng)
             if pair and (copy := plant(neighbours, *pair)):
                 # Either side may be the candidate: both are the database's.
                 accepted = replace(question, answers=(*question.answers, pair[1]))
@@ -112,7 +120,7 @@ class Cases:
         )
 
     def _wrong(self, some: Sequence[Question]) -> list[Prediction]:
-        pairs = [(q, other_answer(q, self.known, self.rng)) for q in some]
+        pairs = [(q, other_answer(q, self.pool, self.rng)) for q in some]
         forged = [(q, pair[1]) for q, pair in pairs if pair]
         return self._asked(
             WRONG_CANDIDATE, [q for q, _ in forged], candidates=[other for _, other in forged]

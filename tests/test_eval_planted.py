@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from eval_fakes import build_tiny_index
@@ -39,7 +41,11 @@ def test_a_name_becomes_the_answer_to_the_question_most_alike() -> None:
     assert other("Which country has fjords?", "Norway") == ("Norway", "Peru")
     assert other("Who wrote it, and when?", "Jane Austen") == ("Jane Austen", "Frida Kahlo")
     assert other("Where is it?", "Norway") is None, "no question is alike"
+    assert other("Which metal is it?", "Gold") is None, "which alone asks for anything"
     assert other("Which country has llamas?", "Peru") is None, "that is the answer itself"
+    long = Question("l", "Which country is it?", ("some of those in the far north",))
+    rng = np.random.default_rng(0)
+    assert other_answer(long, [replace(long, answers=("any " * 7,))], rng) is None
 
 
 def test_every_mention_is_changed_and_no_part_of_a_word() -> None:

@@ -74,7 +74,7 @@ def test_every_state_has_its_row(answerer: Reasoning, tmp_path: Path) -> None:
 
 
 def test_a_wrong_candidate_is_another_questions_answer(answerer: Reasoning) -> None:
-    cases = Cases(answerer, questions()[:6], [], 4, 0)
+    cases = Cases(answerer, questions()[:6], [], questions()[:6], 4, 0)
     for row in cases._wrong(questions()[:6]):
         assert row.answer.candidate not in row.question.answers
 
