@@ -165,9 +165,9 @@ def fit_head(
     it and the confidence [rows] of each row by weights that have not seen its group.
 
     ``present``: whether the facts stood in the database at all. Given, two factors are fitted: on
-    all rows, that they did, and on the rows in which they did, from the signals in ``certainty``
-    (default: all), that the answer is right. Where there are not enough rows of each kind for
-    that, one is, on all rows from all signals, for the answer being right.
+    all rows, that they did, and on the rows in which they did, from those signals that are in
+    ``certainty`` (from all, if none is), that the answer is right. Where there are not enough rows
+    of each kind for that, one is, on all rows from all signals, for the answer being right.
     ``signs``: +1 or -1 for signals whose weight must not be negative or positive (what a signal
     means is known beforehand: ``retro.signals``); 0 or no entry leaves it free.
     ``groups`` (articles, say) are never split between learning and measuring; without them every
@@ -193,7 +193,7 @@ def fit_head(
     wanted = {name: (signs or {}).get(name, 0) for name in names}
     everywhere = np.ones(len(y), dtype=bool)
     two = _separable(y, held, folds)
-    sure = columns if certainty is None else _columns(rows, sorted(certainty))
+    sure = {name: columns[name] for name in names if name in (certainty or names)} or columns
     presence, right = (columns, held, everywhere), (sure, y, held > 0)
     targets = [presence, right] if two else [(columns, y, everywhere)]
     fitted = [_fit_factor(*target, wanted, folds) for target in targets]

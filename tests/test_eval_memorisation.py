@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from index_fakes import small_index, write_facts
 
@@ -41,7 +41,6 @@ class Store:
         return TokenizedText(ids, np.zeros((len(ids), 2), np.int64))
 
 
-@settings(deadline=None)
 @given(Texts, st.lists(st.integers(0, 3), max_size=9), st.integers(-1, 3))
 def test_the_longest_run_stands_in_one_document(
     documents: list[list[int]], tokens: list[int], absent: int

@@ -31,7 +31,7 @@ def test_exact_match_and_f1(said: str, answers: list[str], exact: float, overlap
     assert f1(said, answers) == pytest.approx(overlap)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(WORDS, st.lists(WORDS, min_size=1, max_size=3), WORDS)
 def test_more_accepted_answers_never_hurt(said: str, answers: list[str], another: str) -> None:
     assert exact_match(said, answers) <= f1(said, answers)

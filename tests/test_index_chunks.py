@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from index_fakes import tiny_tokenizer
 
 from index.chunks import chunk_lens, tokenize, tokenizer_fingerprint
 
 
-@settings(deadline=None)
 @given(num_tokens=st.integers(0, 5000), chunk_size=st.integers(1, 128))
 def test_chunks_hold_all_tokens_and_only_the_last_is_short(
     num_tokens: int, chunk_size: int
@@ -19,7 +18,6 @@ def test_chunks_hold_all_tokens_and_only_the_last_is_short(
     assert all(0 < size <= chunk_size for size in lens)
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=200))
 def test_offsets_lie_in_the_text_in_order_and_tokens_give_it_back(text: str) -> None:
     [tokens] = tokenize(tiny_tokenizer(), [text])
@@ -39,7 +37,6 @@ def test_tokenize_adds_no_special_tokens_and_takes_an_empty_text() -> None:
     assert tiny_tokenizer().decode(word.ids) == "planet"
 
 
-@settings(deadline=None)
 @given(st.text("ab \n", max_size=60))
 def test_a_long_text_is_read_in_pieces_without_losing_a_character(text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:

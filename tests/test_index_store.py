@@ -87,7 +87,7 @@ def test_token_type_follows_the_vocabulary(tmp_path: Path, vocab_size: int, dtyp
     assert write(tmp_path, vocab_size).value(0).dtype == dtype
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(lens=st.lists(st.integers(1, 40), min_size=1, max_size=6), chunk_size=st.integers(1, 16))
 def test_every_token_is_in_one_chunk(
     lens: list[int], chunk_size: int, tmp_path_factory: pytest.TempPathFactory

@@ -111,7 +111,7 @@ def places(draw: torch.Generator, chunks: int, k: int) -> list[list[list[int]]]:
 
 
 @torch.no_grad()
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(
     chunks=st.integers(1, 3),
     rest=st.integers(0, 4),

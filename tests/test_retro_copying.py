@@ -56,7 +56,7 @@ def following(answers: dict[String, float], prefix: String) -> torch.Tensor:
     return out
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 999))
 def test_the_next_token_is_that_of_all_spans_enumerated(seed: int) -> None:
     spans = spans_of(seed)
@@ -75,7 +75,7 @@ def test_the_next_token_is_that_of_all_spans_enumerated(seed: int) -> None:
             torch.testing.assert_close(found[b].double(), expected, rtol=1e-4, atol=1e-5)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 999))
 def test_the_strings_probabilities_sum_to_one(seed: int) -> None:
     """The product of the next-token probabilities of every string, end token included."""
@@ -94,7 +94,7 @@ def test_the_strings_probabilities_sum_to_one(seed: int) -> None:
         assert sum(chained.values()) == pytest.approx(1, abs=1e-4)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 999))
 def test_targets_are_the_next_tokens_of_given_answers(seed: int) -> None:
     """Of answers longer than any span too: the token after one was an IndexError."""
@@ -116,7 +116,7 @@ def test_targets_are_the_next_tokens_of_given_answers(seed: int) -> None:
                 assert masses[b, t].item() == pytest.approx(mass[b].item(), abs=1e-5)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 999))
 def test_complete_spans_are_those_that_spell_the_answer(seed: int) -> None:
     spans = spans_of(seed)
@@ -137,7 +137,7 @@ def test_complete_spans_are_those_that_spell_the_answer(seed: int) -> None:
                 assert int(WITH_BLANK[here[0]]) == string[0]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 999))
 def test_the_likeliest_string_adds_up_its_mentions(seed: int) -> None:
     spans = spans_of(seed)

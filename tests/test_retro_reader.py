@@ -40,7 +40,7 @@ def spans_of(place: list[list[list[int]]] = PLACE, seed: int = 0) -> tuple[SpanP
     return posterior(logits, relevance, rows.tokens, rows.place[:, 0]), rows
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 999))
 def test_all_spans_and_none_have_mass_one(seed: int) -> None:
     spans, _ = spans_of(seed=seed)
@@ -49,7 +49,7 @@ def test_all_spans_and_none_have_mass_one(seed: int) -> None:
     assert spans.num_neighbours == 2
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 999), st.floats(-3, 3))
 def test_a_prior_multiplies_the_odds_of_all_spans_of_its_neighbour(seed: int, prior: float) -> None:
     rows = tiny.rows(PLACE, seed=seed)
@@ -68,7 +68,7 @@ def test_a_prior_multiplies_the_odds_of_all_spans_of_its_neighbour(seed: int, pr
     torch.testing.assert_close(odds[1], odds[0] * factor, rtol=1e-4, atol=1e-6)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 999))
 def test_a_neighbour_judged_alone_is_one_without_the_others(seed: int) -> None:
     spans, _ = spans_of(seed=seed)
@@ -91,7 +91,7 @@ def test_a_neighbour_judged_alone_is_one_without_the_others(seed: int) -> None:
     assert float(probability[1, 1]) == pytest.approx(0.0), "an absent neighbour says nothing"
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 999))
 def test_only_spans_that_can_be_have_mass(seed: int) -> None:
     """None longer than W, none across two neighbours, none from or to where no word begins or

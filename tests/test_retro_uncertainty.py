@@ -126,6 +126,8 @@ def test_the_second_factor_reads_only_the_signals_of_certainty() -> None:
     first, second = fit_head(rows, right, present=present, certainty=["sure"]).factors
     assert {f.name for f in first.features} == {"near", "sure"}
     assert [f.name for f in second.features] == ["sure"]
+    _, every = fit_head(rows, right, present=present, certainty=["none of them"]).factors
+    assert "near" in {f.name for f in every.features}
     (single,) = fit_head(rows, right, certainty=["sure"]).factors  # without presence: one factor
     assert {f.name for f in single.features} == {"near", "sure"}
 

@@ -28,7 +28,7 @@ def _window(windower: Windower, text: str) -> Window:
     return windower.windows([text], [""])[0]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(TEXTS)
 def test_a_decoder_token_lies_over_the_encoder_tokens_that_share_its_characters(text: str) -> None:
     windower = Windower(tiny.encoder_tokenizer(), tiny.decoder_tokenizer())
@@ -43,7 +43,7 @@ def test_a_decoder_token_lies_over_the_encoder_tokens_that_share_its_characters(
             assert (window.first[token], window.last[token]) == (sharing[0], sharing[-1])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(SENTENCES, st.data())
 def test_a_span_covers_its_characters_and_breaks_no_word(text: str, data: st.DataObject) -> None:
     windower = Windower(tiny.encoder_tokenizer(), tiny.decoder_tokenizer())
@@ -67,7 +67,7 @@ def test_a_span_covers_its_characters_and_breaks_no_word(text: str, data: st.Dat
         )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(SENTENCES)
 def test_an_answer_may_begin_at_every_word_and_within_none(text: str) -> None:
     windower = Windower(tiny.encoder_tokenizer(), tiny.decoder_tokenizer())
