@@ -72,11 +72,10 @@ def build_faiss(keys: Stored, kind: str) -> Any:
         rows = np.sort(np.random.default_rng(0).choice(len(keys), count, replace=False))
         with _centroids_on_gpu(ivf):
             faiss_index.train(keys[rows].astype(np.float32))
-    moved = to_gpu(faiss_index)
-    adding = faiss_index if moved is None else moved
+    filled = to_gpu(faiss_index)
     for start in range(0, len(keys), BLOCK):
-        adding.add(keys[start : start + BLOCK].astype(np.float32))
-    return faiss_index if moved is None else from_gpu(moved)
+        filled.add(keys[start : start + BLOCK].astype(np.float32))
+    return filled if filled is faiss_index else from_gpu(filled)
 
 
 @contextmanager
@@ -85,11 +84,10 @@ def _centroids_on_gpu(ivf: Any | None) -> Iterator[None]:
     part of their training."""
     import faiss
 
-    found = None if ivf is None else to_gpu(faiss.IndexFlatIP(ivf.d))
-    if ivf is None or found is None:
+    if ivf is None or not num_gpus():
         yield
         return
-    ivf.clustering_index = found
+    ivf.clustering_index = to_gpu(faiss.IndexFlatIP(ivf.d))
     yield
     ivf.clustering_index = None
 
@@ -176,12 +174,12 @@ class FaissStore:
         faiss_index = faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
         if (found := (faiss_index.ntotal, faiss_index.d)) != shape:
             raise ValueError(f"keys of {found}, not {shape}")
-        if num_gpus() and removed is not None and len(removed):
+        store = cls(faiss_index, probes, removed)
+        if store._parameters is None:
+            store._faiss = to_gpu(faiss_index)
+        elif num_gpus():
             _LOG.warning("search stays on the CPU: a GPU's would find removed chunks; compact them")
-            return cls(faiss_index, probes, removed)
-        visit(faiss_index, probes)
-        moved = to_gpu(faiss_index)
-        return cls(faiss_index if moved is None else moved, probes, removed)
+        return store
 
     def search(self, queries: Keys, depth: int) -> Ids:
         """Chunk ids of the nearest keys, best first, int64 [n, depth]; -1 where there are none."""

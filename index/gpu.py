@@ -19,13 +19,13 @@ def num_gpus() -> int:
     return int(faiss.get_num_gpus()) if hasattr(faiss, "StandardGpuResources") else 0
 
 
-def to_gpu(faiss_index: Any) -> Any | None:
-    """A copy on the first GPU, with its number of probes; None where there is none or it cannot
-    be there: FAISS knows flat and inverted lists on GPUs, of 2,048 probes at most."""
+def to_gpu(faiss_index: Any) -> Any:
+    """A copy on the first GPU, with its number of probes; the index itself where there is none or
+    it cannot be there: FAISS knows flat and inverted lists on GPUs, of 2,048 probes at most."""
     import faiss
 
     if not num_gpus():
-        return None
+        return faiss_index
     options: Any = faiss.GpuMultipleClonerOptions()
     options.allowCpuCoarseQuantizer = True  # the graph over very many lists
     try:
@@ -33,7 +33,7 @@ def to_gpu(faiss_index: Any) -> Any | None:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         _LOG.warning("FAISS stays on the CPU: its GPU part cannot take this index (%s)", reason)
-        return None
+        return faiss_index
 
 
 def from_gpu(faiss_index: Any) -> Any:

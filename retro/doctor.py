@@ -17,6 +17,7 @@ import typer
 
 from index.devices import fast_dtype
 from index.errors import UserError
+from index.gpu import num_gpus
 from retro.shipped import needed_weights
 
 app = typer.Typer()
@@ -126,7 +127,7 @@ def _faiss() -> Finding:
         return Finding("faiss", False, f"not installed: pip install {FAISS_CPU}")
     import faiss
 
-    gpus = faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
+    gpus = num_gpus()
     return Finding("faiss", True, f"{faiss.__version__}, {f'{gpus} GPU' if gpus else 'CPU'}")
 
 

@@ -244,8 +244,8 @@ class Sampler:
         """A window of the example's passage: the nearest one, as it will be met, if one was
         found."""
         own = self.table.covering(self.examples[number].document)
-        found = (c for c in self.retrieved[number] if c in own) if self.retrieved else iter(())
-        return next(found, int(rng.choice(own)))
+        found = self.retrieved[number] if self.retrieved else ()
+        return next((c for c in found if c in own), int(rng.choice(own)))
 
     def _distractors(
         self, number: int, wanted: int, chosen: Sequence[int], rng: np.random.Generator

@@ -67,7 +67,7 @@ class Prepared:
         """The files joined; ``FILE:N`` counts the examples of one N times.
 
         Raises:
-            UserError: one is missing or no such file, or they do not go together.
+            UserError: one is missing or not a prepared set, or they do not go together.
         """
         parts = []
         for text in given:

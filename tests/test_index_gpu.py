@@ -106,7 +106,8 @@ def test_a_search_that_leaves_out_removed_chunks_stays_on_the_cpu(
 def test_without_a_gpu_nothing_is_copied() -> None:
     if gpu.num_gpus():
         pytest.skip("this machine has a GPU")
-    assert gpu.to_gpu(faiss.IndexFlatIP(4)) is None
+    index = faiss.IndexFlatIP(4)
+    assert gpu.to_gpu(index) is index
 
 
 @pytest.mark.skipif(gpu.num_gpus() == 0, reason="needs faiss-gpu and a GPU")

@@ -17,7 +17,6 @@ from index.sources import Document
 from retro.answer import HEAD, POLICY
 from retro.cli import main
 from retro.policy import AbstentionPolicy
-from retro.signals import CERTAINTY
 from retro.train_head import Case, evened, fit_cases, make_cases, read_cases, whole_lines
 from retro.train_setup import prepare, prepare_sequences, present_documents
 
@@ -77,8 +76,7 @@ def case(number: int, present: bool, label: bool) -> dict[str, Any]:
     near, sure = (
         (0.5 if good else -0.5) + x for good, x in zip((present, label), noise, strict=True)
     )
-    signals = dict.fromkeys(CERTAINTY, 0.0) | {"span_entropy": -float(sure)}
-    signals["match_best"] = float(near)
+    signals = {"span_probability": float(sure), "match_best": float(near)}
     return {"title": f"t{number}", "label": label, "present": present, "signals": signals}
 
 
@@ -145,7 +143,7 @@ def written(folder: Path, noise: float) -> Path:
     for number in range(300):
         present, right = number % 3 == 0, number % 3 == 0 and number % 9 > 0
         row = collected("Bern" if right else "Oslo", ["Bern"], present)
-        signals = dict.fromkeys(CERTAINTY, 0.0) | {
+        signals = {
             "match_best": float(present + noise * rng.normal()),
             "span_probability": float(right + noise * rng.normal()),
         }
