@@ -17,6 +17,7 @@ from index.errors import UserError
 from index.grow_cli import (
     BlockWords,
     Folder,
+    Judge,
     Language,
     MinQuality,
     OnEngine,
@@ -25,6 +26,7 @@ from index.grow_cli import (
     describe,
     filters_of,
 )
+from index.options import OfTrust, Since, Source, Until, where_of
 from index.weights import EMBEDDER
 
 SHOWN = 20
@@ -65,6 +67,7 @@ def build(
     language: Language = "",
     min_quality: MinQuality = False,
     block_words: BlockWords = None,
+    judge: Judge = "",
     redact: Redact = False,
     engine: OnEngine = "local",
 ) -> None:
@@ -83,7 +86,7 @@ def build(
         store=store,
         faiss=faiss_type,
         keep_duplicates=keep_duplicates,
-        filters=filters_of(trust, language, min_quality, block_words, redact),
+        filters=filters_of(trust, language, min_quality, block_words, judge, redact),
         engine=engine,
     )
     skipped = read_skipped(out)
@@ -100,20 +103,25 @@ def search(
     text: Annotated[str, typer.Argument(help="What to look for.")],
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many passages.")] = 8,
     as_json: AsJson = False,
+    source: Source = None,
+    trust: OfTrust = None,
+    since: Since = "",
+    until: Until = "",
 ) -> None:
     """Print the passages nearest to a text, best first."""
     from index.retriever import Retriever
 
     if not text.strip():
         raise UserError("the text to look for is empty; give some words")
-    found = Retriever.open(folder).search(text, k)
+    where = where_of(source, trust, since, until)
+    found = Retriever.open(folder, where=where).search(text, k)
     for row in _rows(found):
         if as_json:
             typer.echo(json.dumps(row, ensure_ascii=False))
         else:
             head = "{rank}. {title}  [{doc_id}]  distance {distance:.3f}  BM25 {lexical:.1f}"
-            trust = f"  trust: {row['trust']}" if "trust" in row else ""
-            typer.echo(head.format(**row) + trust)
+            label = f"  trust: {row['trust']}" if "trust" in row else ""
+            typer.echo(head.format(**row) + label)
             typer.echo("   " + " ".join(str(row["text"]).split()) + "\n")
 
 

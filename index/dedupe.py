@@ -47,7 +47,8 @@ def distinct(items: Iterable[Item]) -> Iterator[Item]:
             continue
         digest = text_digest(item.text)
         if digest in first:
-            yield Skipped(item.source, f"'{item.id}' has the same text as '{first[digest]}'")
+            reason = f"'{item.id}' has the same text as '{first[digest]}'"
+            yield Skipped(item.source, reason, by="same text")
             continue
         names = chain([item.id], (f"{item.id}#{n}" for n in count(2)))
         doc_id = next(name for name in names if name not in used)
@@ -79,7 +80,8 @@ def without_near_duplicates(
         kept.original(document)
     for item in items:
         if isinstance(item, Document) and (original := kept.original(item)):
-            yield Skipped(item.source, f"'{item.id}' is a near duplicate of '{original}'")
+            reason = f"'{item.id}' is a near duplicate of '{original}'"
+            yield Skipped(item.source, reason, by="near duplicate")
         else:
             yield item
 

@@ -16,6 +16,8 @@ Keys = NDArray[np.float32]
 Stored = NDArray[np.float16]
 Ids = NDArray[np.int64]
 
+EXACT = 100_000
+"""Up to so many keys are searched exactly."""
 RECALL = 0.95
 """Share of the ten nearest keys that a store with inverted lists must find."""
 SAMPLE = 1000

@@ -10,9 +10,12 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import date
 from pathlib import PurePosixPath
 from shutil import copyfileobj
 from typing import IO, Any
+
+from index.dates import iso_date
 
 DOCUMENT_CHARACTERS = 2_000_000
 """A longer text becomes several documents, so that memory stays bounded."""
@@ -29,6 +32,7 @@ class Document:
     """One text with a name. ``id`` is unique in an index; ``source`` is the file it came from.
 
     ``trust``: how far its origin is trusted, in the words of whoever indexed it, or nothing.
+    ``date``: the year, month or day that it is of, as ``index.dates`` writes them, or nothing.
     """
 
     id: str
@@ -36,6 +40,7 @@ class Document:
     text: str
     source: str
     trust: str = ""
+    date: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,13 @@ class Skipped:
     """A file, or a part of one (``file:line``, ``archive!/member``), left out, and why.
 
     ``kept`` marks a remark on what was read all the same: an encoding that had to be guessed.
+    ``by``: the rule that left out what could have been read.
     """
 
     source: str
     reason: str
     kept: bool = False
+    by: str = ""
 
 
 Item = Document | Skipped
@@ -123,13 +130,13 @@ class File:
         return copy
 
 
-def documents(file: File, title: str, pieces: Iterable[str]) -> Iterator[Item]:
+def documents(file: File, title: str, pieces: Iterable[str], date: str = "") -> Iterator[Item]:
     """The document of a file whose text comes in ``pieces``; several where it is very long."""
-    return named(file.name, title, pieces, file.source)
+    return named(file.name, title, pieces, file.source, date=date)
 
 
 def named(
-    doc_id: str, title: str, pieces: Iterable[str], source: str, trust: str = ""
+    doc_id: str, title: str, pieces: Iterable[str], source: str, trust: str = "", date: str = ""
 ) -> Iterator[Item]:
     """The text of ``pieces`` as document ``doc_id``; a very long one goes on as ``doc_id#part2``.
 
@@ -138,13 +145,14 @@ def named(
     number = 0
     for number, text in enumerate(_parts(pieces), 1):
         part = doc_id if number == 1 else f"{doc_id}#part{number}"
-        yield Document(whole(part), whole(title.strip()), whole(text), source, trust)
+        yield Document(whole(part), whole(title.strip()), whole(text), source, trust, date)
     if not number:
         yield Skipped(source, "empty")
 
 
 def row(found: Any, default_id: str, place: str, source: str) -> Iterator[Item]:
-    """The document of a row: a string ``text``, maybe ``id``, ``title``, ``source``, ``trust``."""
+    """The document of a row: a string ``text``, and maybe ``id``, ``title``, ``source``, ``trust``
+    and ``date``; a date that is none is told."""
     if not isinstance(found, Mapping) or not isinstance(found.get("text"), str):
         reason = "no 'text' (a row needs a string 'text', may have 'id' and 'title')"
         yield Skipped(place, reason)
@@ -154,11 +162,16 @@ def row(found: Any, default_id: str, place: str, source: str) -> Iterator[Item]:
         doc_id, title = _name(found.get("id")), _name(found.get("title"))
         origin = whole(_name(found.get("source")) or source)
         trust = whole(" ".join(_name(found.get("trust")).split()))
-        yield from named(doc_id or default_id, title, [found["text"]], origin, trust)
+        told = _name(found.get("date"))
+        day = iso_date(told)
+        yield from named(doc_id or default_id, title, [found["text"]], origin, trust, day)
+        if told.strip() and not day:
+            reason = f"date '{told[:40]}' was left out: not like 2024, 2024-05 or 2024-05-31"
+            yield Skipped(place, reason, kept=True)
 
 
 def _name(value: Any) -> str:
-    return str(value) if isinstance(value, str | int | float) else ""
+    return str(value) if isinstance(value, str | int | float | date) else ""
 
 
 def _parts(pieces: Iterable[str]) -> Iterator[str]:

@@ -14,8 +14,9 @@ PROPERTIES = "docProps/core.xml"
 MARKS = {"tab": " ", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 
 
-def extract(file: File) -> tuple[str, Iterator[str]]:
-    """``(title, lines)``; the title is empty where the document's properties name none.
+def extract(file: File) -> tuple[str, str, Iterator[str]]:
+    """``(title, date, lines)``; title and date (of the last change) are empty where the document's
+    properties name none.
 
     Raises:
         Unreadable: it is no Word document (an encrypted one is no zip file either).
@@ -24,22 +25,24 @@ def extract(file: File) -> tuple[str, Iterator[str]]:
     names = set(archive.namelist())
     if BODY not in names:
         raise Unreadable("no Word document (word/document.xml is missing)")
-    title = _title(file, archive) if PROPERTIES in names else ""
-    return title, _lines(file, archive)
+    told = _properties(file, archive) if PROPERTIES in names else {}
+    date = told.get("modified") or told.get("created", "")
+    return told.get("title", ""), date, _lines(file, archive)
 
 
-def _title(file: File, archive: zipfile.ZipFile) -> str:
-    words: list[str] = []
-    inside = False
+def _properties(file: File, archive: zipfile.ZipFile) -> dict[str, str]:
+    """What each property says (ECMA-376 part 2, §11); none of them if they are broken."""
+    words: dict[str, str] = {}
+    inside = ""
     try:
         for kind, name, _ in events(member(file, archive, PROPERTIES)):
-            if kind != "text":
-                inside = kind == "start" and name == "title"
-            elif inside:
-                words.append(name)
+            if kind == "text":
+                words[inside] = words.get(inside, "") + name
+            else:
+                inside = name if kind == "start" else ""
     except Unreadable:  # the text may be whole all the same
-        return ""
-    return " ".join("".join(words).split())
+        return {}
+    return {name: " ".join(said.split()) for name, said in words.items()}
 
 
 def _lines(file: File, archive: zipfile.ZipFile) -> Iterator[str]:

@@ -11,12 +11,14 @@ from index.errors import UserError
 from index.manifest import Manifest
 from index.store import TokenStore
 
+_NAMES = ("title", "source", "trust", "date")
 BLOCK = 10_000
 """Chunks in a row group."""
 
 
 def export_parquet(folder: Path, out: Path, *, keys: bool = False) -> int:
-    """Writes a row for every chunk: ``doc_id, title, text, start, end`` and, if asked, ``key``.
+    """Writes a row for every chunk: ``doc_id, title, source, trust, date, text, start, end`` and,
+    if asked, ``key``.
 
     ``start`` and ``end`` are characters of the document; ``key`` is float16 [dim]. Documents that
     were removed are left out. Returns the number of rows.
@@ -31,8 +33,8 @@ def export_parquet(folder: Path, out: Path, *, keys: bool = False) -> int:
     manifest.check_sizes(folder)
     files = folder / manifest.version
     store = TokenStore(files, manifest.removed)
-    fields = {"doc_id": pa.string(), "title": pa.string(), "text": pa.string()}
-    schema = pa.schema({**fields, "start": pa.int64(), "end": pa.int64()})
+    words = dict.fromkeys(("doc_id", "title", "source", "trust", "date", "text"), pa.string())
+    schema = pa.schema({**words, "start": pa.int64(), "end": pa.int64()})
     held = mapped(files / "keys.npy") if keys else None
     if held is not None:
         schema = schema.append(pa.field("key", pa.list_(pa.float16(), manifest.dim)))
@@ -67,7 +69,7 @@ def _columns(store: TokenStore, chunks: list[int]) -> dict[str, Any]:
     texts = [d.text[a:b] for d, (_, a, b) in zip(documents, spans, strict=True)]
     return {
         "doc_id": [document.id for document in documents],
-        "title": [document.title for document in documents],
+        **{name: [getattr(d, name) for d in documents] for name in _NAMES},
         "text": texts,
         "start": [start for _, start, _ in spans],
         "end": [end for _, _, end in spans],

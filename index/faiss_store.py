@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from index.dense import BLOCK, Ids, Keys, Stored, fewest_probes
+from index.dense import BLOCK, EXACT, Ids, Keys, Stored, fewest_probes
 from index.errors import UserError
 from index.gpu import from_gpu, num_gpus, to_gpu
 
@@ -28,7 +28,7 @@ POINTS_PER_CENTROID = 39
 
 def faiss_type(num_keys: int) -> str:
     """FAISS factory string by size: exact up to 100 k, then inverted lists of 8-bit codes."""
-    if num_keys <= 100_000:
+    if num_keys <= EXACT:
         return "Flat"
     most = 4096 if num_keys <= 1_000_000 else 65_536 if num_keys <= 10_000_000 else 262_144
     lists = min(most, num_keys // POINTS_PER_CENTROID)
@@ -122,19 +122,22 @@ def visit(faiss_index: Any, count: int) -> None:
 
 
 class FaissStore:
-    """The nearest keys by a FAISS index, of which chunks in ``removed`` are never found.
+    """The nearest keys by a FAISS index, of which chunks in ``hidden`` are never found.
 
     ``probes``: inverted lists visited for a question, 0 where there are none.
     """
 
-    def __init__(self, faiss_index: Any, probes: int, removed: Ids | None = None) -> None:
+    def __init__(self, faiss_index: Any, probes: int, hidden: Ids | None = None) -> None:
         import faiss
 
         self._faiss, self.probes = faiss_index, probes
         self._parameters: Any = None
         visit(faiss_index, probes)
-        if removed is not None and len(removed):
-            kept = faiss.IDSelectorNot(faiss.IDSelectorBatch(removed))
+        if hidden is not None and len(hidden):
+            shown = np.ones(faiss_index.ntotal, dtype=bool)
+            shown[hidden] = False
+            bitmap: Any = faiss.IDSelectorBitmap
+            kept = bitmap(np.packbits(shown, bitorder="little"))
             inverted = faiss.try_extract_index_ivf(faiss_index) is not None
             kind: Any = faiss.SearchParametersIVF if inverted else faiss.SearchParameters
             self._parameters = kind(sel=kept, **({"nprobe": probes} if inverted else {}))
@@ -161,7 +164,7 @@ class FaissStore:
 
     @classmethod
     def open(
-        cls, file: Path, shape: tuple[int, int], probes: int, removed: Ids | None = None
+        cls, file: Path, shape: tuple[int, int], probes: int, hidden: Ids | None = None
     ) -> FaissStore:
         """Maps a file, or copies it to a GPU if there is one; ``shape`` is that of the keys
         [chunks, dim], ``probes`` what ``num_probes`` chose for them.
@@ -174,12 +177,23 @@ class FaissStore:
         faiss_index = faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
         if (found := (faiss_index.ntotal, faiss_index.d)) != shape:
             raise ValueError(f"keys of {found}, not {shape}")
-        store = cls(faiss_index, probes, removed)
+        store = cls(faiss_index, probes, hidden)
         if store._parameters is None:
             store._faiss = to_gpu(faiss_index)
         elif num_gpus():
-            _LOG.warning("search stays on the CPU: a GPU's would find removed chunks; compact them")
+            _LOG.warning("search stays on the CPU: a GPU's would find hidden and removed chunks")
         return store
+
+    @classmethod
+    def of_few(cls, keys: Stored, shown: Ids) -> FaissStore:
+        """An exact index, in memory, of some of the keys: 77 MB for ``EXACT`` of 384 numbers."""
+        import faiss
+
+        faiss_index = faiss.index_factory(keys.shape[1], "IDMap,SQfp16", faiss.METRIC_INNER_PRODUCT)
+        for start in range(0, len(shown), BLOCK):
+            ids = shown[start : start + BLOCK]
+            faiss_index.add_with_ids(keys[ids].astype(np.float32), ids)
+        return cls(faiss_index, 0)
 
     def search(self, queries: Keys, depth: int) -> Ids:
         """Chunk ids of the nearest keys, best first, int64 [n, depth]; -1 where there are none."""

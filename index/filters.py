@@ -7,7 +7,9 @@ with its reason. All steps are off unless they are asked for.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import importlib
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,25 +35,30 @@ class Filters:
 
     ``trust``: a label for all documents, over that of their rows. ``language``: the ISO 639-1
     code of the texts that stay. ``min_quality``: texts stay that read like prose. ``block_words``:
-    texts stay that hold none of these. ``redact``: what identifies a person is replaced by marks.
+    texts stay that hold none of these. ``judge``: the name, ``module:function``, of a function
+    that is given a title and a text and gives the reason for which to leave them out, or nothing:
+    a classifier of your own. ``redact``: what identifies a person is replaced by marks.
     """
 
     trust: str = ""
     language: str = ""
     min_quality: bool = False
     block_words: frozenset[str] = frozenset()
+    judge: str = ""
     redact: bool = False
 
     def apply(self, items: Iterable[Item]) -> Iterator[Item]:
         """The items that stay, changed as asked, and those that do not as ``Skipped``.
 
         Raises:
-            UserError: ``language`` is unknown, or what tells languages apart is not installed.
+            UserError: ``language`` is unknown, or what tells languages apart is not installed; or
+                there is no such ``judge``, or it failed.
         """
         items = labelled(items, self.trust) if self.trust else items
         items = in_language(items, self.language) if self.language else items
         items = readable(items) if self.min_quality else items
         items = without_words(items, self.block_words) if self.block_words else items
+        items = judged(items, self.judge) if self.judge else items
         return without_persons(items) if self.redact else iter(items)
 
     def identity(self) -> dict[str, Any]:
@@ -87,7 +94,8 @@ def _in_language(items: Iterable[Item], language: str, identifier: Any) -> Itera
     for item in items:
         found = _language(item.text, identifier) if isinstance(item, Document) else ""
         if isinstance(item, Document) and found not in {"", language}:
-            yield Skipped(item.source, f"'{item.id}' is in '{found}', not in '{language}'")
+            reason = f"'{item.id}' is in '{found}', not in '{language}'"
+            yield Skipped(item.source, reason, by="language")
         else:
             yield item
 
@@ -117,7 +125,7 @@ def readable(items: Iterable[Item]) -> Iterator[Item]:
     """
     for item in items:
         if isinstance(item, Document) and (fault := _fault(item.text)):
-            yield Skipped(item.source, f"'{item.id}' is of low quality: {fault}")
+            yield Skipped(item.source, f"'{item.id}' is of low quality: {fault}", by="quality")
         else:
             yield item
 
@@ -142,7 +150,8 @@ def without_words(items: Iterable[Item], blocked: frozenset[str]) -> Iterator[It
     """The documents whose title and text hold none of the words, whatever their case."""
     for item in items:
         if isinstance(item, Document) and (held := blocked & _words(f"{item.title} {item.text}")):
-            yield Skipped(item.source, f"'{item.id}' holds the blocked word '{min(held)}'")
+            reason = f"'{item.id}' holds the blocked word '{min(held)}'"
+            yield Skipped(item.source, reason, by="words")
         else:
             yield item
 
@@ -167,6 +176,49 @@ def read_words(file: Path) -> frozenset[str]:
 
 def _words(text: str) -> set[str]:
     return {word.casefold() for word in WORD.findall(text)}
+
+
+def judged(items: Iterable[Item], name: str) -> Iterator[Item]:
+    """The documents for which the function ``module:function`` gives no reason to leave them out.
+
+    Raises:
+        UserError: there is no such function, or it failed.
+    """
+    return _judged(items, name, _function(name))
+
+
+def _judged(items: Iterable[Item], name: str, judge: Callable[[str, str], Any]) -> Iterator[Item]:
+    for item in items:
+        if isinstance(item, Skipped):
+            yield item
+            continue
+        try:
+            reason = judge(item.title, item.text)
+        except Exception as error:
+            raise UserError(
+                f"--judge {name} failed on '{item.id}' ({type(error).__name__}: {error}); mend it "
+                "and start again, what is done stays"
+            ) from error
+        if reason:
+            yield Skipped(item.source, f"'{item.id}' was judged: {reason}", by="judge")
+        else:
+            yield item
+
+
+def _function(name: str) -> Callable[[str, str], Any]:
+    """By its name ``module:function``; modules of the working directory are found too."""
+    module, _, function = name.partition(":")
+    sys.path.append(str(Path.cwd()))
+    try:
+        found: Callable[[str, str], Any] = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"--judge {name}: not found ({error}); give module:function, of a module that is "
+            "installed or stands in this folder"
+        ) from error
+    finally:
+        sys.path.pop()
+    return found
 
 
 def without_persons(items: Iterable[Item]) -> Iterator[Item]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from io import BytesIO
+from types import ModuleType
 
 from index import docx, encoding, html, jsonl, markdown, parquet, pdf, wiki, wikitext
+from index.dates import iso_date
 from index.documents import File, Item, Skipped, documents, named, row
 
 
@@ -18,31 +20,29 @@ def _read_txt(file: File) -> Iterator[Item]:
 
 
 def _read_md(file: File) -> Iterator[Item]:
-    return _page(file, markdown.extract)
+    return _page(file, markdown)
 
 
 def _read_html(file: File) -> Iterator[Item]:
-    return _page(file, html.extract, html=True)
+    return _page(file, html)
 
 
-def _page(
-    file: File, extract: Callable[[str], tuple[str, str]], *, html: bool = False
-) -> Iterator[Item]:
-    page, remark = encoding.decode(BytesIO(file.read()), html=html)
-    title, text = extract(page)
-    yield from documents(file, title or file.title, [text])
+def _page(file: File, kind: ModuleType) -> Iterator[Item]:
+    page, remark = encoding.decode(BytesIO(file.read()), html=kind is html)
+    title, text = kind.extract(page)
+    yield from documents(file, title or file.title, [text], iso_date(kind.date(page)))
     if remark:
         yield Skipped(file.source, remark, kept=True)
 
 
 def _read_pdf(file: File) -> Iterator[Item]:
-    title, pages = pdf.extract(file.seekable())
-    yield from documents(file, title or file.title, pages)
+    title, date, pages = pdf.extract(file.seekable())
+    yield from documents(file, title or file.title, pages, iso_date(date))
 
 
 def _read_docx(file: File) -> Iterator[Item]:
-    title, lines = docx.extract(file)
-    yield from documents(file, title or file.title, lines)
+    title, date, lines = docx.extract(file)
+    yield from documents(file, title or file.title, lines, iso_date(date))
 
 
 def _read_parquet(file: File) -> Iterator[Item]:
@@ -66,7 +66,9 @@ def _read_wiki(file: File) -> Iterator[Item]:
 
 def _article(file: File, page: wiki.Page) -> Iterator[Item]:
     place = f"{file.source}!/{page.title}"
-    return named(f"{file.name}!/{page.title}", page.title, [wikitext.plain(page.text)], place)
+    date = iso_date(page.timestamp)
+    text = wikitext.plain(page.text)
+    return named(f"{file.name}!/{page.title}", page.title, [text], place, date=date)
 
 
 READERS: dict[str, Callable[[File], Iterator[Item]]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,6 +25,13 @@ MinQuality = Annotated[
 BlockWords = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Leave out texts that hold one of these words.")
 ]
+Judge = Annotated[
+    str,
+    typer.Option(
+        metavar="MODULE:FUNCTION",
+        help="Leave out texts for which this function of title and text gives a reason.",
+    ),
+]
 Redact = Annotated[
     bool, typer.Option("--redact", help="Replace e-mail addresses, phone and card numbers, IBANs.")
 ]
@@ -44,13 +52,14 @@ def _growing(name: str, told: str) -> Callable[..., None]:
         language: Language = "",
         min_quality: MinQuality = False,
         block_words: BlockWords = None,
+        judge: Judge = "",
         redact: Redact = False,
         engine: OnEngine = "local",
     ) -> None:
         from index.grow import add_documents
         from index.manifest import Manifest
 
-        filters = filters_of(trust, language, min_quality, block_words, redact)
+        filters = filters_of(trust, language, min_quality, block_words, judge, redact)
         before = Manifest.read(folder).version
         manifest = add_documents(
             folder, sources, update=name == "update", filters=filters, engine=engine
@@ -113,19 +122,29 @@ COMMANDS: tuple[Callable[..., None], ...] = (add, update, remove, compact, merge
 
 
 def describe(folder: Path, manifest: Any) -> str:
-    """One line about what an index now holds."""
+    """One line about what an index now holds, and which rules left out how much."""
+    from index.assemble import read_skipped
+
+    rules = Counter(item.by for item in read_skipped(folder) if item.by and not item.kept)
+    by = ", ".join(f"{count:,} {rule}" for rule, count in rules.items())
     removed = f", {len(manifest.removed):,} removed" if manifest.removed else ""
     return (
         f"{folder}: {manifest.num_documents:,} documents, {manifest.num_chunks:,} chunks, "
-        f"{manifest.num_tokens:,} tokens, {manifest.num_skipped:,} skipped{removed}"
+        f"{manifest.num_tokens:,} tokens, {manifest.num_skipped:,} skipped"
+        f"{f' ({by})' if by else ''}{removed}"
     )
 
 
 def filters_of(
-    trust: str, language: str, min_quality: bool, block_words: Path | None, redact: bool
+    trust: str,
+    language: str,
+    min_quality: bool,
+    block_words: Path | None,
+    judge: str,
+    redact: bool,
 ) -> Any:
     """The options above as ``Filters``."""
     from index.filters import Filters, read_words
 
     words = read_words(block_words) if block_words else frozenset()
-    return Filters(" ".join(trust.split()), language, min_quality, words, redact)
+    return Filters(" ".join(trust.split()), language, min_quality, words, judge, redact)

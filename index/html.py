@@ -26,6 +26,12 @@ UNCLOSED = frozenset(
 DEPTH = 1000
 """Browsers stop at 512; the parser's time grows with the square of the depth."""
 LINE = "\x1e"
+DATED = re.compile(
+    r"article:published_time|datePublished|dc\.date|dcterms\.(?:date|created|issued)|date", re.I
+)
+"""Names of a ``<meta>`` that tells when a page was published."""
+META = re.compile(r"<meta\s([^<>]{1,500})>", re.IGNORECASE)
+ATTRIBUTE = re.compile(r"([a-zA-Z]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
 TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
 
 
@@ -48,6 +54,16 @@ def extract(page: str) -> tuple[str, str]:
     text = tree.body.text() if tree.body else ""
     lines = (" ".join(line.split()) for line in text.split(LINE))
     return " ".join(title.text().split()) if title else "", "\n".join(filter(None, lines))
+
+
+def date(page: str) -> str:
+    """When a page says that it was published, as it says it; empty if it does not."""
+    for meta in META.finditer(page):
+        said: dict[str, str] = {name.lower(): a or b for name, a, b in ATTRIBUTE.findall(meta[1])}
+        name = said.get("property") or said.get("name") or said.get("itemprop") or ""
+        if DATED.fullmatch(name) and said.get("content"):
+            return said["content"]
+    return ""
 
 
 def _check_depth(page: str) -> None:

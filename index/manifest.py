@@ -18,7 +18,7 @@ from index.disk import write_atomically
 from index.errors import UserError
 from index.weights import file_sha256
 
-FORMAT = 2
+FORMAT = 3
 NAME = "manifest.json"
 CHECKED_AT_OPEN = 1 << 22
 """Files of up to so many bytes are compared with their hash when an index is opened."""

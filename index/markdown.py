@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
-FRONT_TITLE = re.compile(r"^title:(.*)$", re.MULTILINE)
+FRONT_FIELD = re.compile(r"^(title|date):(.*)$", re.MULTILINE)
 FENCED = re.compile(r"^[ \t]*(```+|~~~+)[^\n]*\n(.*?)(?:^[ \t]*\1[`~]*[ \t]*$\n?|\Z)", re.M | re.S)
 HEADING = re.compile(r"\A\s*#[ \t]+(\S.*)(?:\n|\Z)|\A\s*(\S.*)\n=+[ \t]*(?:\n|\Z)")
 
@@ -36,15 +36,24 @@ RULES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
 
 def extract(page: str) -> tuple[str, str]:
     """``(title, text)`` of a page. The title stands in the front matter or is a first heading."""
-    title = ""
+    title = _front_field(page, "title")
     if front := FRONT_MATTER.match(page):
-        found = FRONT_TITLE.search(front.group(1))
-        title = found.group(1).strip().strip("\"'") if found else ""
         page = page[front.end() :]
     if heading := HEADING.match(page):
         title = title or plain(_heading(heading.group(1) or heading.group(2)))
         page = page[heading.end() :]
     return title.strip(), _without_marks(page).strip()
+
+
+def date(page: str) -> str:
+    """The date in the front matter as it stands there; empty if there is none."""
+    return _front_field(page, "date")
+
+
+def _front_field(page: str, name: str) -> str:
+    front = FRONT_MATTER.match(page)
+    fields: dict[str, str] = dict(reversed(FRONT_FIELD.findall(front.group(1)))) if front else {}
+    return fields.get(name, "").strip().strip("\"'")
 
 
 def plain(text: str) -> str:

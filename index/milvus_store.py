@@ -15,11 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from index.dense import Ids, Keys, Stored, fewest_probes
+from index.dense import EXACT, Ids, Keys, Stored, fewest_probes
 from index.errors import UserError
 
-EXACT = 100_000
-"""Up to so many keys are searched exactly."""
 INSERTED = 2000
 """Keys sent at a time: about 3 MB."""
 MOST_FOUND = 16_384
@@ -35,13 +33,13 @@ def check_uri(uri: str) -> None:
 
 
 class MilvusStore:
-    """The nearest keys by a collection of a Milvus server; ``removed`` chunks are never found."""
+    """The nearest keys by a collection of a Milvus server; ``hidden`` chunks are never found."""
 
-    def __init__(self, uri: str, version: str, probes: int, removed: Ids | None = None) -> None:
+    def __init__(self, uri: str, version: str, probes: int, hidden: Ids | None = None) -> None:
         """Raises UserError when no server answers there, or it has no such collection."""
         self._uri, self._collection = uri, _collection(uri, version)
         self._probes = probes
-        self._removed = np.empty(0, np.int64) if removed is None else removed
+        self._shown = "" if hidden is None or not len(hidden) else f"chunk not in {hidden.tolist()}"
         with _told(uri):
             self._client = _connect(uri)
             found = self._client.has_collection(self._collection)
@@ -90,9 +88,8 @@ class MilvusStore:
     def search(self, queries: Keys, depth: int) -> Ids:
         """Chunk ids of the nearest keys, best first, int64 [n, depth]; -1 where there are none."""
         with _told(self._uri):
-            found = self._search(queries, depth + len(self._removed), self._probes)
-        kept = [row[~np.isin(row, self._removed)][:depth] for row in found]
-        return np.stack([np.pad(row, (0, depth - len(row)), constant_values=-1) for row in kept])
+            found = self._search(queries, depth, self._probes)
+        return np.pad(found, ((0, 0), (0, depth - found.shape[1])), constant_values=-1)
 
     def _search(self, queries: Keys, depth: int, probes: int) -> Ids:
         depth = min(depth, MOST_FOUND)
@@ -101,6 +98,7 @@ class MilvusStore:
             data=list(queries),
             anns_field="key",
             limit=depth,
+            filter=self._shown,
             search_params={"metric_type": "IP", "params": {"nprobe": probes} if probes else {}},
             consistency_level="Strong",
             timeout=SECONDS,

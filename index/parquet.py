@@ -7,13 +7,13 @@ from typing import Any
 
 from index.documents import File, Unreadable
 
-COLUMNS = ("id", "title", "text", "source", "trust")
+COLUMNS = ("id", "title", "text", "source", "trust", "date")
 ROWS = 64
 """Rows in memory at a time: one stored text may be repeated in thousands of them."""
 
 
 def rows(file: File) -> Iterator[dict[str, Any]]:
-    """Each row's ``text`` and, where the file has them, ``id``, ``title``, ``source``, ``trust``.
+    """Each row's ``text`` and, where the file has them, the other ``COLUMNS``.
 
     Raises:
         Unreadable: it is broken, has no column of strings ``text``, or expands too much.

@@ -14,8 +14,9 @@ JOINED = re.compile("[\x02\ufffe]")
 """What PDFium writes where it joined a cut word itself."""
 
 
-def extract(stream: IO[bytes]) -> tuple[str, Iterator[str]]:
-    """``(title, pages)``; a page ends like a paragraph. The title is that of the metadata, if any.
+def extract(stream: IO[bytes]) -> tuple[str, str, Iterator[str]]:
+    """``(title, date, pages)``; a page ends like a paragraph. Title and date (of the last change)
+    are those of the metadata, if any.
 
     Raises:
         Unreadable: it is encrypted or no PDF; on the way, a PDF whose pages hold no text.
@@ -24,7 +25,8 @@ def extract(stream: IO[bytes]) -> tuple[str, Iterator[str]]:
 
     try:
         pdf = pypdfium2.PdfDocument(stream)
-        return " ".join(pdf.get_metadata_value("Title").split()), _pages(pdf)
+        title, changed, made = map(pdf.get_metadata_value, ("Title", "ModDate", "CreationDate"))
+        return " ".join(title.split()), changed or made, _pages(pdf)
     except pypdfium2.PdfiumError as error:
         raise Unreadable(_reason(str(error))) from error
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.arrays import mapped
-from index.dense import DenseIndex, Keys, VectorStore
+from index.dense import EXACT, DenseIndex, Keys, VectorStore
 from index.errors import UserError
 from index.faiss_store import FILE, FaissStore
 from index.fusion import LEXICAL_WEIGHT, Scored, best_places
@@ -24,6 +24,7 @@ from index.manifest import Manifest, damaged
 from index.milvus_store import MilvusStore
 from index.recipe import Recipe
 from index.store import TokenStore
+from index.where import EVERYWHERE, Where
 
 Ids = NDArray[np.int64]
 
@@ -76,27 +77,34 @@ class Retriever:
     """An open index. ``open`` is the way in; everything is mapped, little is read.
 
     It keeps the version that it opened, whatever is written to the folder afterwards.
-    ``lexical_weight``: how much BM25 counts beside the cosine (``index.fusion``).
+    Only documents that ``where`` allows are found. ``lexical_weight``: how much BM25 counts beside
+    the cosine (``index.fusion``).
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, encoder: KeyEncoder) -> None:
+    def __init__(
+        self, folder: Path, manifest: Manifest, encoder: KeyEncoder, where: Where = EVERYWHERE
+    ) -> None:
         files = folder / manifest.version
         self.folder = folder
         self.manifest = manifest
         self.encoder = encoder
         self.lexical_weight = LEXICAL_WEIGHT
+        self.where = where
         self.store = TokenStore(files, manifest.removed)
-        self._removed = self._chunks(manifest.removed)
-        self._dense = _open_dense(files, manifest, len(self.store), self._removed)
+        self._hidden = self._chunks(self._hidden_rows())
+        self._dense = _open_dense(files, manifest, len(self.store), self._hidden)
         self._lexical = LexicalIndex(files / "bm25", len(self.store))
 
     @classmethod
-    def open(cls, folder: Path, encoder: KeyEncoder | None = None) -> Retriever:
+    def open(
+        cls, folder: Path, encoder: KeyEncoder | None = None, where: Where = EVERYWHERE
+    ) -> Retriever:
         """Opens an index with the encoder that built it, or with one that gives the same keys.
 
         Raises:
             UserError: there is no index, a file is missing or damaged as far as that can be seen
-                without reading all, or the encoder is another one than the keys were made with.
+                without reading all, the encoder is another one than the keys were made with, or
+                no document is where it may be.
         """
         folder = Path(folder)
         manifest = Manifest.read(folder)
@@ -106,7 +114,7 @@ class Retriever:
             try:
                 manifest.check_sizes(folder)
                 manifest.check_small(folder)
-                return cls(folder, manifest, encoder)
+                return cls(folder, manifest, encoder, where)
             except Exception as error:  # numpy and FAISS raise a dozen kinds on damaged files
                 current = Manifest.read(folder)
                 if current.version == manifest.version:
@@ -161,7 +169,7 @@ class Retriever:
         absent = [self._absent(documents) for documents in exclude]
         depth = max(DEPTH, 2 * k)
         # Absent chunks take places in the dense list; ask for as many more.
-        dense = self._dense.search(keys, depth + max(map(len, absent)) - len(self._removed))
+        dense = self._dense.search(keys, depth + max(map(len, absent)))
         rows = zip(texts, keys, dense, absent, strict=True)
         return [self._search_one(*row, depth, k) for row in rows]
 
@@ -185,9 +193,20 @@ class Retriever:
         return Scored.of(candidates, cosines, bm25, dense_ids, lexical_ids, self.lexical_weight)
 
     def _absent(self, doc_ids: Collection[str]) -> Ids:
-        """Chunks that count as absent, int64 [n]; unknown ids count for nothing."""
-        rows = [self.store.rows[d] for d in doc_ids if d in self.store.rows]
-        return np.concatenate([self._removed, self._chunks(rows)])
+        """Chunks of some documents, int64 [n]; unknown ids count for nothing."""
+        return self._chunks(self.store.rows[d] for d in doc_ids if d in self.store.rows)
+
+    def _hidden_rows(self) -> Iterable[int]:
+        """Documents that are never found: the removed ones, and those elsewhere."""
+        if not self.where:
+            return self.manifest.removed
+        allowed = self.where.rows(self.store.origins()) - self.store.removed
+        if not allowed:
+            raise UserError(
+                f"{self.folder}: no document is there with {self.where}; what documents are from, "
+                f"their trust and date tells: retro index export {self.folder} --out FILE.parquet"
+            )
+        return (row for row in range(self.store.num_documents) if row not in allowed)
 
     def _chunks(self, rows: Iterable[int]) -> Ids:
         ranges = (self.store.chunks_of(row) for row in rows)
@@ -195,11 +214,13 @@ class Retriever:
         return np.concatenate([np.empty(0, dtype=np.int64), *parts])
 
     def _bm25(self, text: str) -> Keys:
-        """BM25 score of every chunk, float32 [chunks]."""
+        """BM25 score of every chunk, float32 [chunks]; none of hidden ones."""
         try:
-            return self._lexical.scores(words(text))
+            scores = self._lexical.scores(words(text))
         except IndexError as error:
             raise UserError(damaged(self.folder, "the BM25 index names unknown chunks")) from error
+        scores[self._hidden] = 0
+        return scores
 
     def _distinct(self, scored: Scored, k: int) -> Ids:
         """The ``k`` best candidates of which none lies in the window of a better one, int64 [k]."""
@@ -239,15 +260,17 @@ class Retriever:
         )
 
 
-def _open_dense(files: Path, manifest: Manifest, num_chunks: int, removed: Ids) -> DenseIndex:
+def _open_dense(files: Path, manifest: Manifest, num_chunks: int, hidden: Ids) -> DenseIndex:
     """Raises ValueError when the files, or the server, hold other keys than the manifest says."""
     keys, shape = mapped(files / "keys.npy"), (num_chunks, manifest.dim)
     if keys.shape != shape or keys.dtype != np.float16:
         raise ValueError(f"keys of {keys.shape}, {keys.dtype}, not {shape}")
     store: VectorStore
-    if manifest.store:
-        store = MilvusStore(manifest.store, manifest.version, manifest.num_probes, removed)
+    if len(keys) - len(hidden) <= EXACT < len(keys):
+        store = FaissStore.of_few(keys, np.setdiff1d(np.arange(len(keys)), hidden))
+    elif manifest.store:
+        store = MilvusStore(manifest.store, manifest.version, manifest.num_probes, hidden)
         store.check(num_chunks)
     else:
-        store = FaissStore.open(files / FILE, shape, manifest.num_probes, removed)
+        store = FaissStore.open(files / FILE, shape, manifest.num_probes, hidden)
     return DenseIndex(keys, store)

@@ -1,9 +1,9 @@
 """The token store: documents, their tokens and chunks, memory-mapped; knows no keys and no search.
 
-documents.jsonl       one document a line: id, title, source, text, and trust if it has a label
+documents.jsonl       one document a line: id, title, source, text, and trust and date if it has any
 document_starts.npy   int64 [documents + 1]   byte where each line begins
 document_checks.npy   uint32 [documents]      CRC-32 of each line
-document_ids.jsonl    the ids alone, in order
+document_table.jsonl  id, source, trust and date of each document, in order
 document_chunks.npy   int64 [documents + 1]   first chunk of each document
 chunk_starts.npy      int64 [chunks + 1]      first token of each chunk
 chunk_documents.npy   int32 [chunks]          document row of each chunk
@@ -32,6 +32,7 @@ from index.arrays import Array, ArrayWriter, mapped
 from index.chunks import CHUNK_SIZE, TokenizedText, chunk_lens
 from index.errors import UserError
 from index.sources import Document
+from index.where import Origin
 
 ARRAYS = {
     "document_starts": np.int64,
@@ -41,6 +42,7 @@ ARRAYS = {
     "chunk_documents": np.int32,
     "chunk_checks": np.uint32,
 }
+_OPTIONAL = ("trust", "date")
 
 
 class TokenStore:
@@ -62,7 +64,7 @@ class TokenStore:
         self._chunk_starts, self._chunk_checks = tables["chunk_starts"], tables["chunk_checks"]
         self._chunk_documents = tables["chunk_documents"]
         self._lines = _bytes(folder / "documents.jsonl")
-        self._ids = _bytes(folder / "document_ids.jsonl")
+        self._table = _bytes(folder / "document_table.jsonl")
         self._cached = lru_cache(maxsize=64)(self._read_document)
 
     def __len__(self) -> int:
@@ -120,8 +122,15 @@ class TokenStore:
     @cached_property
     def rows(self) -> dict[str, int]:
         """Document row by document id, without the removed ones."""
-        ids = map(json.loads, self._ids.tobytes().splitlines())
-        return {doc_id: row for row, doc_id in enumerate(ids) if row not in self.removed}
+        ids = enumerate(doc_id for doc_id, *_ in self._lines_of_table())
+        return {doc_id: row for row, doc_id in ids if row not in self.removed}
+
+    def origins(self) -> Iterator[Origin]:
+        """What documents are chosen by, of every row in order, the removed ones too."""
+        return (Origin(*origin) for _, *origin in self._lines_of_table())
+
+    def _lines_of_table(self) -> Iterator[list[str]]:
+        return map(json.loads, self._table.tobytes().splitlines())
 
     def present(self) -> Iterator[int]:
         """The rows of all documents that were not removed, in order."""
@@ -182,7 +191,7 @@ class StoreWriter:
         self._open = ExitStack()
         enter = self._open.enter_context
         self._lines = enter((folder / "documents.jsonl").open("wb"))
-        self._ids = enter((folder / "document_ids.jsonl").open("wb"))
+        self._table = enter((folder / "document_table.jsonl").open("wb"))
         self._tokens = enter(ArrayWriter(folder / "tokens.npy", self._token_type))
         self._offsets = enter(ArrayWriter(folder / "token_offsets.npy", np.uint32, (2,)))
         self._tables = {
@@ -208,9 +217,9 @@ class StoreWriter:
         """Appends one document with at least one token."""
         assert len(tokens.ids), "a document without tokens has no chunks"
         self._add_chunks(tokens.ids.astype(self._token_type), tokens.offsets.astype(np.uint32))
-        line = _line({k: v for k, v in vars(document).items() if v or k != "trust"})
+        line = _line({k: v for k, v in vars(document).items() if v or k not in _OPTIONAL})
         self._lines.write(line)
-        self._ids.write(_line(document.id))
+        self._table.write(_line([document.id, document.source, document.trust, document.date]))
         self._tables["document_checks"].append(zlib.crc32(line))
         self._tables["document_starts"].append(self._lines.tell())
         self._tables["document_chunks"].append(self.num_chunks)

@@ -10,15 +10,17 @@ from index.documents import WHOLE_BYTES, Unreadable
 from index.xml import events
 
 ARTICLES = "0"
-FIELDS = frozenset({"title", "ns", "text"})
+FIELDS = frozenset({"title", "ns", "timestamp", "text"})
 
 
 @dataclass
 class Page:
-    """One page as the dump has it; ``text`` is wiki markup, of the newest revision given."""
+    """One page as the dump has it; ``text`` is wiki markup, of the newest revision given, which is
+    of ``timestamp``."""
 
     title: str = ""
     ns: str = ""
+    timestamp: str = ""
     text: str = ""
     redirect: bool = False
     size: int = 0

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from index.errors import UserError
 from index.weights import file_sha256
+from index.where import EVERYWHERE, Where
 from retro.certificate import FILE, Certificate
 from retro.chaining import READ_FOR_BRIDGES, Bridge, best_bridge, first_hop, second_hop
 from retro.conflict import dispute_sides, dispute_signals, find_dispute
@@ -77,13 +78,15 @@ class Answerer:
         threshold: float | None = None,
         num_samples: int = NUM_SAMPLES,
         calibrated: bool = True,
+        where: Where = EVERYWHERE,
     ) -> Answerer:
         """Opens an index folder and a checkpoint folder (default: the one shipped).
 
         Head and policy are the index's own (``retro.own_head``), else the checkpoint's. The
         threshold is ``threshold``, else that of the index's certificate, else the policy's.
         ``num_samples``: Monte-Carlo dropout samples. Not ``calibrated``: without a confidence
-        head, to fit one; confidence is then the span posterior.
+        head, to fit one; confidence is then the span posterior. ``where``: only documents that it
+        allows are found; of such a part of the database nothing is certified.
 
         Raises:
             UserError: either is missing, damaged or does not fit the other.
@@ -95,7 +98,7 @@ class Answerer:
         from retro.retrofit import load, load_windower
 
         folder = DEFAULT_CHECKPOINT if checkpoint is None else Path(checkpoint)
-        retriever = Retriever.open(index)
+        retriever = Retriever.open(index, where=where)
         model = load(folder)
         model.fold()
         windower = load_windower(model.config.encoder_name, model.config.base_name)
@@ -107,7 +110,7 @@ class Answerer:
         policy = AbstentionPolicy.load(fitted / POLICY) if calibrated else AbstentionPolicy()
         drafter = Drafter(model, windower, prompter, num_samples)
         opened = cls(retriever, drafter, head, policy, folder, fitted)
-        if calibrated:
+        if calibrated and not where:
             opened.trust(Certificate.load(index), index)
         if threshold is not None:
             opened.policy = replace(policy, threshold=threshold)

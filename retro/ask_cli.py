@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from index.errors import UserError
+from index.options import OfTrust, Since, Source, Until, where_of
 from retro.shipped import NUM_SAMPLES
 from retro.types import PROMISE_VOID, REASONS, Answer, Evidence
 
@@ -50,6 +51,10 @@ def ask(
     threshold: Threshold = None,
     k: Neighbours = 8,
     samples: Samples = NUM_SAMPLES,
+    source: Source = None,
+    trust: OfTrust = None,
+    since: Since = "",
+    until: Until = "",
 ) -> None:
     """Answer from the database, with the evidence, or say that the answer is not there."""
     if (question is None) == (questions is None):
@@ -60,7 +65,10 @@ def ask(
         raise UserError(f"{questions}: no such file; check --questions")
     from retro.answer import Answerer
 
-    answerer = Answerer.open(index, checkpoint, threshold=threshold, num_samples=samples)
+    where = where_of(source, trust, since, until)
+    answerer = Answerer.open(
+        index, checkpoint, threshold=threshold, num_samples=samples, where=where
+    )
     if question is not None:
         answer = answerer.answer(question, k=k)
         print(_printable(_json(answer.to_dict()) if as_json else in_words(answer)))

@@ -42,7 +42,7 @@ def build(answerer: Answering, examples: Examples) -> gr.Blocks:
     with page:
         # First, or Gradio would give the name to the page's own events and rename this one.
         api(_api(desk), api_name="ask", **ONE_AT_A_TIME)
-        _html("header", render.header(answerer.retriever.manifest))
+        _html("header", render.header(answerer.retriever.manifest, str(answerer.retriever.where)))
         box, button = _question()
         chips = _html("examples", render.examples(examples), js_on_load=PICK)
         verdict, slider = _html("verdict"), _slider(desk.percent)

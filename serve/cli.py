@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from index.options import OfTrust, Since, Source, Until, where_of
+
 app = typer.Typer()
 
 Index = Annotated[Path, typer.Option(help="Folder of the index to answer from.")]
@@ -29,6 +31,10 @@ def serve(
     share: Share = False,
     examples: Examples = None,
     open_browser: Open = False,
+    source: Source = None,
+    trust: OfTrust = None,
+    since: Since = "",
+    until: Until = "",
 ) -> None:
     """Open the page in which to ask questions of an index, until Ctrl+C."""
     from retro.answer import Answerer
@@ -36,7 +42,7 @@ def serve(
     from serve.app import build, run
 
     typer.echo(f"Loading {index} and the model ...")
-    answerer = Answerer.open(index, checkpoint)
-    source = examples or questions.of_demo(answerer.retriever.store.document(0).source)
-    page = build(answerer, questions.read(source) if source else {})
+    answerer = Answerer.open(index, checkpoint, where=where_of(source, trust, since, until))
+    offered = examples or questions.of_demo(answerer.retriever.store.document(0).source)
+    page = build(answerer, questions.read(offered) if offered else {})
     run(page, host=host, port=port, share=share, open_browser=open_browser)

@@ -21,14 +21,16 @@ _LEGEND = (
 )
 
 
-def header(manifest: Manifest) -> str:
-    """The page's title and one line about the database it answers from."""
+def header(manifest: Manifest, where: str = "") -> str:
+    """The page's title and one line about the database it answers from; ``where``: the part."""
     documents = _count(manifest.num_documents, "document")
     chunks = _count(manifest.num_chunks, "chunk")
+    facts = f"{documents}, {chunks}, built {_day(manifest.built)}"
+    part = f"; only {escape(where)}" if where else ""
     return (
         '<header class="ra-header"><h1>Ask the database</h1>'
         "<p>I answer only from these documents, and say so when they don’t hold the answer.</p>"
-        f'<p class="ra-facts">{documents}, {chunks}, built {_day(manifest.built)}</p></header>'
+        f'<p class="ra-facts">{facts}{part}</p></header>'
     )
 
 

@@ -28,23 +28,26 @@ def paragraph(text: str) -> str:
     return f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>"
 
 
-def docx(body: str, title: str = "") -> bytes:
+def docx(body: str, title: str = "", properties: str = "") -> bytes:
     document = f"<w:document {W}><w:body>{body}</w:body></w:document>"
     members = {"word/document.xml": document.encode()}
-    if title:
-        core = f'<c:p xmlns:c="urn:c" xmlns:dc="urn:dc"><dc:title>{title}</dc:title></c:p>'
+    if title or properties:
+        inside = f"<dc:title>{title}</dc:title>{properties}"
+        core = f'<c:p xmlns:c="urn:c" xmlns:dc="urn:dc">{inside}</c:p>'
         members["docProps/core.xml"] = core.encode()
     return zipped(members)
 
 
-def pdf(pages: Sequence[Sequence[str]], title: str = "", extra: str = "") -> bytes:
-    """A PDF of lines of text; ``extra`` goes into the trailer."""
+def pdf(
+    pages: Sequence[Sequence[str]], title: str = "", extra: str = "", properties: str = ""
+) -> bytes:
+    """A PDF of lines of text; ``extra`` goes into the trailer, ``properties`` beside the title."""
     kids = " ".join(f"{5 + 2 * n} 0 R" for n in range(len(pages)))
     objects = [
         "<</Type/Catalog/Pages 2 0 R>>",
         f"<</Type/Pages/Kids[{kids}]/Count {len(pages)}>>",
         "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
-        f"<</Title({title})>>",
+        f"<</Title({title}){properties}>>",
     ]
     for number, lines in enumerate(pages):
         shown = "".join(f"({line}) Tj 0 -14 Td " for line in lines)
@@ -74,7 +77,8 @@ def page(title: str, text: str, ns: int = 0, redirect: str = "") -> str:
     to = f'<redirect title="{redirect}" />' if redirect else ""
     return (
         f"<page><title>{title}</title><ns>{ns}</ns><id>1</id>{to}"
-        f"<revision><id>2</id><text>{text}</text></revision></page>"
+        f"<revision><id>2</id><timestamp>2006-03-04T05:06:07Z</timestamp><text>{text}</text>"
+        "</revision></page>"
     )
 
 

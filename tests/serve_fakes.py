@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from index.errors import UserError
+from index.where import EVERYWHERE
 from retro.policy import AbstentionPolicy
 from retro.types import Answer, Evidence
 
@@ -73,7 +74,9 @@ class FakeAnswerer:
     """Sure of one question, unsure of all others; ``asked`` counts how often the model ran."""
 
     policy: AbstentionPolicy = field(default_factory=lambda: AbstentionPolicy(threshold=0.4372))
-    retriever: Any = field(default_factory=lambda: SimpleNamespace(manifest=MANIFEST))
+    retriever: Any = field(
+        default_factory=lambda: SimpleNamespace(manifest=MANIFEST, where=EVERYWHERE)
+    )
     asked: list[str] = field(default_factory=list)
 
     def answer(self, question: str) -> Answer:

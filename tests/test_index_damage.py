@@ -104,7 +104,7 @@ def test_a_manifest_in_other_words_is_damaged(out: Path) -> None:
     """The same facts with other blanks are not the bytes that were written."""
     file = out / NAME
     content = file.read_bytes()
-    for old, new in ((b"\n", b"\r"), (b"\n ", b"\n\t"), (b'"format": 2', b'"format": 3')):
+    for old, new in ((b"\n", b"\r"), (b"\n ", b"\n\t"), (b'"format": 3', b'"format": 4')):
         file.write_bytes(content.replace(old, new, 1))
         with pytest.raises(UserError, match="damaged"):
             Manifest.read(out)

@@ -103,6 +103,24 @@ def test_a_list_that_is_none_is_the_users_mistake(
         read_words(tmp_path / "words.txt")
 
 
+def test_a_judge_of_ones_own_gives_its_reasons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = "def rude(title, text):\n    return 'toxic .93' if 'darn' in text else ''\n"
+    (tmp_path / "my_judges.py").write_text(judge + "def broken(title, text):\n    1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    rude = Filters(judge="my_judges:rude")
+    assert list(rude.apply([document("darn"), document("fine")])) == [
+        Skipped("d.txt", "'d' was judged: toxic .93", by="judge"),
+        document("fine"),
+    ]
+    with pytest.raises(UserError, match=r"my_judges:broken failed on 'd' .ZeroDivisionError"):
+        list(Filters(judge="my_judges:broken").apply([document("fine")]))
+    for name in ("my_judges", "my_judges:other", "absent:rude", ":rude", "my_judges:"):
+        with pytest.raises(UserError, match=f"--judge {name}: not found"):
+            Filters(judge=name).apply([])
+
+
 def test_redacting_leaves_a_note() -> None:
     found = list(Filters(redact=True).apply([document("to a@b.example", "A c@d.example")]))
     assert found == [
@@ -120,6 +138,7 @@ def test_each_option_makes_another_request() -> None:
         Filters(language="en"),
         Filters(min_quality=True),
         Filters(redact=True),
+        Filters(judge="mine:judge"),
         Filters(block_words=words),
         Filters(block_words=words | {"zut"}),
     ]

@@ -178,8 +178,8 @@ def test_a_broken_index_is_told_in_one_line(tmp_path: Path, damage: str) -> None
         (None, "no index there"),
         ("{", "not readable"),
         ("[]", "not a manifest"),
-        ('{"format": 99}', "format 99, this version reads 2"),
-        ('{"format": 2, "files": {}}', "damaged"),
+        ('{"format": 99}', "format 99, this version reads 3"),
+        ('{"format": 3, "files": {}}', "damaged"),
     ],
 )
 def test_a_manifest_that_is_none(tmp_path: Path, content: str | None, message: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from serve_fakes import FakeAnswerer
 
 from index.errors import UserError
+from index.where import Where
 from retro import cli
 
 
@@ -27,8 +28,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
     class Answerer:
         @staticmethod
-        def open(index: Path, checkpoint: str | None = None) -> FakeAnswerer:
-            calls.append((index, checkpoint))
+        def open(index: Path, checkpoint: str | None, where: Where) -> FakeAnswerer:
+            calls.append((index, checkpoint, *([where] if where else [])))
             return answerer
 
     module = ModuleType("retro.answer")
@@ -52,6 +53,10 @@ def test_every_option_reaches_the_page(calls: list[tuple[Any, ...]], tmp_path: P
     assert cli.main([*words.split(), str(examples)]) == 0
     options = {"host": "::1", "port": 80, "share": True, "open_browser": True}
     assert calls == [(Path("i"), "c"), ({"Far outside": ["Why?"]}, options)]
+    calls.clear()
+    words = "serve --index i --source a* --source b* --trust forum --since 2020 --until 2021-05"
+    assert cli.main(words.split()) == 0
+    assert calls[0][2] == Where(("a*", "b*"), ("forum",), "2020", "2021-05")
 
 
 def test_mistakes_are_one_line(
@@ -62,7 +67,7 @@ def test_mistakes_are_one_line(
     assert cli.main(["serve"]) == 2
     assert cli.main(["serve", "--index", "i", "--port", "70000"]) == 2
 
-    def refuse(*args: object) -> None:
+    def refuse(*args: object, **options: object) -> None:
         raise UserError("i: no index there")
 
     monkeypatch.setattr(sys.modules["retro.answer"].Answerer, "open", refuse)
