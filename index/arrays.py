@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -81,3 +83,13 @@ def mapped(file: Path) -> Array:
     if not array.dtype.isnative or not array.flags.c_contiguous:
         raise ValueError(f"{file.name}: foreign byte order or layout")
     return array
+
+
+def in_blocks(array: Array, size: int) -> Iterator[Array]:
+    """A mapped array block by block; pages of the file that were read are given back on the way,
+    so that they do not add up to the size of the array."""
+    pages = getattr(array.base, "_mmap", None)
+    for start in range(0, len(array), size):
+        yield array[start : start + size]
+        if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+            pages.madvise(mmap.MADV_DONTNEED)

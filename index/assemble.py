@@ -90,14 +90,14 @@ def assemble(
     except UserError:
         work.drop()
         raise
-    store = TokenStore(work.files)
+    # Each stage maps the store anew: what one has read does not count as memory of the next.
     if not work.stage("words"):
-        _write_words(store, work.files, progress)
+        _write_words(TokenStore(work.files), work.files, progress)
         work.finish("words")
     if not work.stage("keys"):
-        _write_keys(work, store, recipe.dim, encode, bases, progress)
+        _write_keys(work, TokenStore(work.files), recipe.dim, encode, bases, progress)
         work.finish("keys")
-    dense = work.stage("dense") or _write_dense(work, store, recipe, progress)
+    dense = work.stage("dense") or _write_dense(work, recipe, progress)
     manifest = Manifest(
         format=FORMAT,
         version=work.version,
@@ -265,7 +265,7 @@ def _whole_keys(work: Work, shape: tuple[int, int]) -> int:
     return done
 
 
-def _write_dense(work: Work, store: TokenStore, recipe: Recipe, progress: bool) -> dict[str, Any]:
+def _write_dense(work: Work, recipe: Recipe, progress: bool) -> dict[str, Any]:
     """Puts the keys where they are searched, and measures how near this database's chunks are."""
     keys = mapped(work.files / "keys.npy")
     vectors: FaissStore | MilvusStore
@@ -274,7 +274,7 @@ def _write_dense(work: Work, store: TokenStore, recipe: Recipe, progress: bool) 
         vectors, recall = MilvusStore.write(uri, work.version, keys, str(work.out.resolve()))
     else:
         kind, vectors, recall = _write_faiss(work.files / FILE, keys, recipe.faiss, progress)
-    distances = own_distances(vectors, keys, store.document_rows())
+    distances = own_distances(vectors, keys, TokenStore(work.files).document_rows())
     return work.finish(
         "dense",
         faiss_type=kind,

@@ -12,6 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from index.arrays import in_blocks
+
 Keys = NDArray[np.float32]
 Stored = NDArray[np.float16]
 Ids = NDArray[np.int64]
@@ -81,8 +83,8 @@ def _nearest(keys: Stored, rows: Ids, count: int) -> Ids:
     queries = keys[rows].astype(np.float32)
     cosines = np.empty((len(rows), 0), dtype=np.float32)
     ids = np.empty((len(rows), 0), dtype=np.int64)
-    for start in range(0, len(keys), BLOCK):
-        block = keys[start : start + BLOCK].astype(np.float32)
+    for start, stored in zip(range(0, len(keys), BLOCK), in_blocks(keys, BLOCK), strict=True):
+        block = stored.astype(np.float32)
         depth = min(count + 1, len(block))
         near, places = faiss.knn(queries, block, depth, metric=faiss.METRIC_INNER_PRODUCT)
         near[places + start == rows[:, None]] = -np.inf

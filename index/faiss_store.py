@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from index.arrays import in_blocks
 from index.dense import BLOCK, EXACT, Ids, Keys, Stored, fewest_probes
 from index.errors import UserError
 from index.gpu import from_gpu, num_gpus, to_gpu
@@ -27,9 +28,10 @@ POINTS_PER_CENTROID = 39
 
 
 def faiss_type(num_keys: int) -> str:
-    """FAISS factory string by size: exact up to 100 k, then inverted lists of 8-bit codes."""
+    """FAISS factory string by size: the keys' own float16 up to 100 k, which is exact and half as
+    large as ``Flat``, then inverted lists of 8-bit codes."""
     if num_keys <= EXACT:
-        return "Flat"
+        return "SQfp16"
     most = 4096 if num_keys <= 1_000_000 else 65_536 if num_keys <= 10_000_000 else 262_144
     lists = min(most, num_keys // POINTS_PER_CENTROID)
     return f"IVF{lists},SQ8" if num_keys <= 1_000_000 else f"IVF{lists}_HNSW32,SQ8"
@@ -65,17 +67,37 @@ def build_faiss(keys: Stored, kind: str) -> Any:
     import faiss
 
     faiss_index = faiss.index_factory(keys.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+    inverted = (ivf := faiss.try_extract_index_ivf(faiss_index)) is not None
     if not faiss_index.is_trained:
-        ivf = faiss.try_extract_index_ivf(faiss_index)
-        lists = 0 if ivf is None else ivf.nlist
+        lists = ivf.nlist if ivf else 0
         count = min(len(keys), max(FEWEST_TRAINED, lists * 64))
         rows = np.sort(np.random.default_rng(0).choice(len(keys), count, replace=False))
         with _centroids_on_gpu(ivf):
             faiss_index.train(keys[rows].astype(np.float32))
-    filled = to_gpu(faiss_index)
-    for start in range(0, len(keys), BLOCK):
-        filled.add(keys[start : start + BLOCK].astype(np.float32))
+    filled = to_gpu(faiss_index) if inverted else faiss_index
+    for block in in_blocks(keys, BLOCK):
+        filled.add(block.astype(np.float32))
     return filled if filled is faiss_index else from_gpu(filled)
+
+
+def _is_exact(faiss_index: Any) -> bool:
+    """Whether it holds keys as they are."""
+    import faiss
+
+    half = faiss.ScalarQuantizer.QT_fp16
+    coded = isinstance(faiss_index, faiss.IndexScalarQuantizer)
+    return isinstance(faiss_index, faiss.IndexFlat) or (coded and faiss_index.sq.qtype == half)
+
+
+def _on_gpu(faiss_index: Any) -> Any:
+    """A copy on a GPU if there is one; of exact keys a flat one, the kind that can be there."""
+    import faiss
+
+    if num_gpus() and _is_exact(faiss_index) and not isinstance(faiss_index, faiss.IndexFlat):
+        flat = faiss.IndexFlatIP(faiss_index.d)
+        flat.add(faiss_index.reconstruct_n(0, faiss_index.ntotal))
+        faiss_index = flat
+    return to_gpu(faiss_index)
 
 
 @contextmanager
@@ -96,7 +118,7 @@ def num_probes(faiss_index: Any, keys: Stored) -> tuple[int, float]:
     """``fewest_probes`` of a FAISS index; 0 and its recall for a type without inverted lists."""
     import faiss
 
-    if isinstance(faiss_index, faiss.IndexFlat):
+    if _is_exact(faiss_index):
         return 0, 1.0
     ivf = faiss.try_extract_index_ivf(faiss_index)
 
@@ -179,7 +201,7 @@ class FaissStore:
             raise ValueError(f"keys of {found}, not {shape}")
         store = cls(faiss_index, probes, hidden)
         if store._parameters is None:
-            store._faiss = to_gpu(faiss_index)
+            store._faiss = _on_gpu(faiss_index)
         elif num_gpus():
             _LOG.warning("search stays on the CPU: a GPU's would find hidden and removed chunks")
         return store

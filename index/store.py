@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
@@ -59,13 +59,14 @@ class TokenStore:
         self._offsets = mapped(folder / "token_offsets.npy")
         tables = {name: mapped(folder / f"{name}.npy") for name in ARRAYS}
         self._document_starts = tables["document_starts"]
-        self._document_checks = tables["document_checks"]
         self._document_chunks = tables["document_chunks"]
         self._chunk_starts, self._chunk_checks = tables["chunk_starts"], tables["chunk_checks"]
         self._chunk_documents = tables["chunk_documents"]
         self._lines = _bytes(folder / "documents.jsonl")
         self._table = _bytes(folder / "document_table.jsonl")
-        self._cached = lru_cache(maxsize=64)(self._read_document)
+        # Not a method: a store that refers to itself would stay mapped after its last use.
+        read = partial(_read_document, self._lines, tables, folder)
+        self._cached = lru_cache(maxsize=64)(read)
 
     def __len__(self) -> int:
         return len(self._chunk_documents)
@@ -143,13 +144,6 @@ class TokenStore:
         ids, offsets = self._tokens[whole], self._offsets[whole]
         return TokenizedText(ids.astype(np.int64), offsets.astype(np.int64))
 
-    def _read_document(self, row: int) -> Document:
-        start, end = (int(b) for b in self._document_starts[[row, row + 1]])
-        line = self._lines[start:end].tobytes()
-        if zlib.crc32(line) != self._document_checks[row]:
-            raise _damaged(self.folder, f"document {row}")
-        return Document(**json.loads(line))
-
     def continuation(self, chunk_id: int) -> int:
         """The next chunk of the same document, or ``chunk_id`` itself where it is the last."""
         following = chunk_id + 1
@@ -177,6 +171,16 @@ class TokenStore:
 
     def _characters(self, window: slice) -> tuple[int, int]:
         return int(self._offsets[window.start, 0]), int(self._offsets[window.stop - 1, 1])
+
+
+def _read_document(
+    lines: NDArray[np.uint8], tables: Mapping[str, Array], folder: Path, row: int
+) -> Document:
+    start, end = (int(b) for b in tables["document_starts"][[row, row + 1]])
+    line = lines[start:end].tobytes()
+    if zlib.crc32(line) != tables["document_checks"][row]:
+        raise _damaged(folder, f"document {row}")
+    return Document(**json.loads(line))
 
 
 class StoreWriter:

@@ -27,7 +27,7 @@ def test_manifest_tells_what_was_built(tmp_path: Path) -> None:
     assert (manifest.embedder, manifest.tokenizer, manifest.faiss_type) == (
         "hashing",
         "tiny",
-        "Flat",
+        "SQfp16",
     )
     ids = [len(tiny_tokenizer()(text)["input_ids"]) for text in FACTS.values()]
     assert manifest.num_tokens == sum(ids)
@@ -163,7 +163,7 @@ def test_too_few_keys_for_a_type_get_the_usual_one(
     """Their embedding was paid for: nothing is lost, and what was made is told."""
     monkeypatch.setattr("index.faiss_store.TRIED", 500)
     manifest = small_index(write_facts(tmp_path), tmp_path / "i", faiss="IVF1,PQ2", progress=True)
-    assert (manifest.faiss, manifest.faiss_type) == ("IVF1,PQ2", "Flat")
+    assert (manifest.faiss, manifest.faiss_type) == ("IVF1,PQ2", "SQfp16")
     assert "IVF1,PQ2 cannot be made of" in capsys.readouterr().err
 
 

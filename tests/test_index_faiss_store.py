@@ -20,7 +20,7 @@ from index.faiss_store import (
     visit,
 )
 
-KINDS = pytest.mark.parametrize("kind", ["Flat", "IVF64,SQ8", "IVF64_HNSW32,SQ8"])
+KINDS = pytest.mark.parametrize("kind", ["Flat", "SQfp16", "IVF64,SQ8", "IVF64_HNSW32,SQ8"])
 
 
 @KINDS
@@ -31,7 +31,7 @@ def test_every_type_finds_the_nearest_keys(tmp_path: Path, kind: str) -> None:
     queries = keys[::50].astype(np.float32)
     exact, found = Exhaustive(keys).search(queries, 10), store.search(queries, 10)
     shared = [len(set(a) & set(b)) for a, b in zip(found, exact, strict=True)]
-    assert np.mean(shared) / 10 > (0.999 if kind == "Flat" else 0.9)
+    assert np.mean(shared) / 10 > (0.999 if kind in {"Flat", "SQfp16"} else 0.9)
     assert recall >= RECALL
     np.testing.assert_array_equal(written.search(queries, 10), found)
 
@@ -66,7 +66,8 @@ def test_lists_are_visited_until_the_nearest_keys_are_found() -> None:
 
 def test_exact_search_visits_no_lists_and_one_list_is_visited() -> None:
     keys = clustered_keys(400)
-    assert num_probes(build_faiss(keys, "Flat"), keys) == (0, 1.0)
+    for exact in ("Flat", "SQfp16"):
+        assert num_probes(build_faiss(keys, exact), keys) == (0, 1.0)
     assert num_probes(build_faiss(keys, "IVF1,SQ8"), keys)[0] == 1
 
 
@@ -90,7 +91,7 @@ def test_a_file_that_holds_something_else_is_told(tmp_path: Path) -> None:
 
 
 def test_the_type_grows_with_the_database_and_can_always_be_trained() -> None:
-    assert faiss_type(100_000) == "Flat"
+    assert faiss_type(100_000) == "SQfp16"
     assert faiss_type(120_000) == "IVF3076,SQ8"
     assert faiss_type(1_000_000) == "IVF4096,SQ8"
     assert faiss_type(1_000_001) == "IVF25641_HNSW32,SQ8"

@@ -15,7 +15,7 @@ from test_index_dense import clustered_keys
 from index import gpu
 from index.faiss_store import FaissStore, build_faiss
 
-KINDS = pytest.mark.parametrize("kind", ["Flat", "IVF64,SQ8", "IVF64_HNSW32,SQ8"])
+KINDS = pytest.mark.parametrize("kind", ["Flat", "SQfp16", "IVF64,SQ8", "IVF64_HNSW32,SQ8"])
 
 
 class Card:
@@ -55,19 +55,22 @@ def test_an_index_is_trained_filled_and_searched_there(
 ) -> None:
     keys, file = clustered_keys(), tmp_path / "faiss.index"
     written, _ = FaissStore.write(file, keys, kind)
-    inverted = kind != "Flat"
-    centroids, filled = card.taken[0], card.taken[-1]
-    assert len(card.taken) == 1 + inverted
+    inverted = kind.startswith("IVF")
     if inverted:
+        centroids, filled = card.taken
         assert isinstance(centroids, faiss.IndexFlat)
         assert centroids.ntotal == 64  # it was trained with
-    assert filled.ntotal == len(keys)
-    assert card.returned == [filled]
-    assert card.options[-1].allowCpuCoarseQuantizer
+        assert filled.ntotal == len(keys)
+    assert card.returned == card.taken[1:]  # exact keys are written where they are
     store = FaissStore.open(file, keys.shape, written.probes)
-    assert store._faiss is card.taken[-1] is not filled
+    assert len(card.taken) == 1 + 2 * inverted
+    assert store._faiss is card.taken[-1]
+    assert store._faiss.ntotal == len(keys)
+    assert card.options[-1].allowCpuCoarseQuantizer
     if inverted:
         assert card.taken[-1].nprobe == written.probes
+    else:
+        assert isinstance(card.taken[-1], faiss.IndexFlat)
     queries = keys[::50].astype(np.float32)
     found = store.search(queries, 10)
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
