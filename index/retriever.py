@@ -6,7 +6,7 @@ Legend: n questions, d candidates of each kind, k neighbours of one question.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,8 @@ class Neighbours:
     dense_rank: NDArray[np.int32]
     """int32 [k]: place in the dense list from 0; -1 where the neighbour is not in it."""
     lexical_rank: NDArray[np.int32]
+    searched: bool = True
+    """Whether they were looked for in the database; False where they were given."""
 
     def __len__(self) -> int:
         return len(self.chunk_ids)
@@ -156,7 +158,7 @@ class Retriever:
         by_cosine = chunk_ids[np.argsort(-self._dense.cosines(key, chunk_ids), kind="stable")]
         by_bm25 = chunk_ids[best_places(lexical[chunk_ids], len(chunk_ids))]
         scored = self._score(chunk_ids, by_cosine, by_bm25, key, lexical)
-        return self._neighbours(scored, scored.order())
+        return replace(self._neighbours(scored, scored.order()), searched=False)
 
     def idf(self, word: str) -> float:
         """Inverse document frequency of a word over chunks; unseen words get the maximum."""

@@ -29,7 +29,7 @@ from retro.drift import Monitor, watched
 from retro.own_head import FOLDER, OwnHead
 from retro.policy import AbstentionPolicy
 from retro.shipped import DEFAULT_CHECKPOINT, NUM_SAMPLES
-from retro.signals import answer_signals, match_prior, retrieval_signals
+from retro.signals import SEARCHED, answer_signals, match_prior, retrieval_signals
 from retro.types import Answer, Evidence, Hop, Promise
 from retro.uncertainty import ConfidenceHead
 
@@ -312,7 +312,7 @@ class Answerer:
             question, draft.text, draft.source, found, draft.readings, self.retriever.idf
         )
         signals = self.signals(question, found, draft) | dispute_signals(dispute)
-        confidence = premise * self.confidence(signals) if draft.text else 0.0
+        confidence = premise * self.confidence(signals, found.searched) if draft.text else 0.0
         decision = self.policy.decide(confidence if draft.text else math.nan, signals)
         return Answer(
             id=id,
@@ -327,10 +327,12 @@ class Answerer:
             sides=dispute_sides(dispute, found, draft.readings),
         )
 
-    def confidence(self, signals: Mapping[str, float]) -> float:
+    def confidence(self, signals: Mapping[str, float], searched: bool = True) -> float:
         """The head's, shared with the rival where there is a dispute: of two answers that exclude
-        each other, ours is right with own / (own + rival) of the probability."""
-        undisputed = self.head.score(signals) if self.head else signals["span_probability"]
+        each other, ours is right with own / (own + rival) of the probability. Where nothing was
+        ``searched``, what tells of a search counts as unknown."""
+        known = signals if searched else {**signals, **dict.fromkeys(SEARCHED, math.nan)}
+        undisputed = self.head.score(known) if self.head else signals["span_probability"]
         return undisputed / (1.0 + signals["dispute"])
 
     def signals(self, question: str, found: Neighbours, draft: Draft) -> dict[str, float]:

@@ -131,6 +131,13 @@ A collection has a few dozen cases with the facts and a wrong answer; with all s
 learned by heart (out of fold, both log-loss and AUROC are worse).
 """
 
+SEARCHED = (
+    "dense_top1 dense_mean dense_gap dense_spread scope_p bm25_per_rarity bm25_gap bm25_spread "
+    "num_neighbours agreement joint_rank title_share match_gap"
+).split()
+"""What tells how well a search of the database went. Of a document that somebody chose they say how
+long it is, or nothing."""
+
 _FARTHEST = 1.0  # a distance for "nothing there": orthogonal
 
 

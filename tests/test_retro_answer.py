@@ -11,9 +11,11 @@ import tiny
 
 from index.errors import UserError
 from retro.answer import BATCH, POLICY, Answerer, evidence
+from retro.calibration import Calibration
 from retro.policy import AbstentionPolicy
 from retro.signals import SIGNALS
 from retro.types import Answer, Reading
+from retro.uncertainty import ConfidenceHead, Factor, Feature
 
 ASKED = [
     "When did probes come to Mercury?",
@@ -195,6 +197,18 @@ def test_given_neighbours_are_not_searched(answerer: Answerer) -> None:
     assert {e.doc_id for e in answer.evidence} == {"gold"}
     places = {(e.doc_id, e.start, e.end, e.highlighted) for e in answer.evidence}
     assert 1 <= len(places) == len(answer.evidence) <= len(own)
+
+
+def test_a_chosen_document_is_not_judged_by_how_a_search_went(answerer: Answerer) -> None:
+    near = Feature("dense_top1", "identity", 0.5, 0.1, -1.0)
+    head = ConfidenceHead((Factor((near,), 0.0),), Calibration("platt", (1.0,), (0.0,)))
+    answerer = Answerer(answerer.retriever, answerer.drafter, head, answerer.policy)
+    own = answerer.retriever.document_neighbours("gold", ASKED[0])
+    farther = replace(own, dense_top=own.dense_top + 0.5, lexical_top=own.lexical_top / 9)
+    found = [own, farther, replace(own, searched=True), replace(farther, searched=True)]
+    confidences = [a.confidence for a in answerer.answer_batch([ASKED[0]] * 4, neighbours=found)]
+    assert confidences[0] == confidences[1]
+    assert confidences[2] > confidences[3]
 
 
 def contradicted(answerer: Answerer, strength: float) -> Answer:
