@@ -78,7 +78,7 @@ def chained(
     monkeypatch.setattr(
         answerer,
         "confidence",
-        lambda signals: surer if asked else min(0.3, score(signals)),
+        lambda signals, searched: surer if asked else min(0.3, score(signals)),
     )
     return plain, answerer.answer(QUESTION, k=3), asked
 
