@@ -7,7 +7,12 @@ One line of JSON a size: FAISS type, build seconds, lists visited (chosen as a b
 recall@10 on keys that are not in the database, milliseconds of one question through ``DenseIndex``
 and through bare FAISS on the same file, one thread each (their ratio is what our wrapping costs),
 bytes a chunk, seconds from opening the files to the first result. Without --keys they are
-synthetic: a mixture of 2,000 unequal clusters of low rank, as embeddings of text are.
+synthetic: a mixture of 2,000 unequal clusters of low rank, as embeddings of text are. --plot draws
+recall and milliseconds by size. --milvus sends the keys to a server too: the share of the ten
+nearest that both stores find, and its milliseconds.
+
+    python benchmarks/search.py --keys my-index/v1/keys.npy --sizes 50000 \\
+        --milvus milvus://127.0.0.1:19530/benchmark
 """
 
 from __future__ import annotations
@@ -27,6 +32,7 @@ import numpy as np
 
 from index.dense import DenseIndex
 from index.faiss_store import FaissStore, faiss_type, visit
+from index.milvus_store import MilvusStore
 
 DIM, CLUSTERS, RANK, BLOCK = 384, 2000, 24, 1 << 16
 QUERIES = 300
@@ -38,14 +44,19 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--keys", type=Path, help="keys.npy of an index")
     parser.add_argument("--type", help="FAISS factory string; default: as a build chooses")
+    parser.add_argument("--milvus", help="milvus://HOST:PORT/NAME of a running server")
+    parser.add_argument("--plot", type=Path, help=".png to draw")
     options = parser.parse_args()
+    rows = []
     for size in options.sizes:
         every = np.load(options.keys) if options.keys else synthetic(size + QUERIES)
         order = np.random.default_rng(2).permutation(len(every))[: size + QUERIES]
         keys, queries = every[order[QUERIES:]], every[order[:QUERIES]].astype(np.float32)
-        print(
-            json.dumps(measured(keys, queries, options.type or faiss_type(len(keys)))), flush=True
-        )
+        row = measured(keys, queries, options.type or faiss_type(len(keys)), options.milvus)
+        print(json.dumps(row), flush=True)
+        rows.append(row)
+    if options.plot:
+        draw(rows, options.plot)
 
 
 def synthetic(num: int) -> Any:
@@ -66,7 +77,7 @@ def synthetic(num: int) -> Any:
     return keys
 
 
-def measured(keys: Any, queries: Any, kind: str) -> dict[str, Any]:
+def measured(keys: Any, queries: Any, kind: str, milvus: str | None) -> dict[str, Any]:
     """All figures of one database."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -100,7 +111,44 @@ def measured(keys: Any, queries: Any, kind: str) -> dict[str, Any]:
             "ratio": round(ours / theirs, 3),
             "bytes_per_chunk": round(size / len(keys)),
             "open_s": round(opened, 3),
+            **(served(milvus, keys, queries, found) if milvus else {}),
         }
+
+
+def served(uri: str, keys: Any, queries: Any, found: Any) -> dict[str, Any]:
+    """The same keys in a Milvus server, beside what FAISS ``found``, [queries, 10]."""
+    store, _ = MilvusStore.write(uri, "v1", keys, "benchmark")
+    theirs = store.search(queries, 10)
+    shared = [np.isin(a, b).mean() for a, b in zip(found, theirs, strict=True)]
+    taken = []
+    for query in queries:
+        begin = time.perf_counter()
+        store.search(query[None], 10)
+        taken.append(1000 * (time.perf_counter() - begin))
+    return {
+        "milvus_agreement_at_10": round(float(np.mean(shared)), 4),
+        "milvus_ms": round(statistics.median(taken), 3),
+    }
+
+
+def draw(rows: list[dict[str, Any]], file: Path) -> None:
+    """Recall and milliseconds of one question by the number of keys."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    sizes = [row["keys"] for row in rows]
+    left.semilogx(sizes, [row["recall_at_10"] for row in rows], "o-")
+    left.set(xlabel="keys", ylabel="recall@10", ylim=(0.9, 1.002))
+    right.loglog(sizes, [row["ms"] for row in rows], "o-", label="through DenseIndex")
+    right.loglog(sizes, [row["bare_ms"] for row in rows], "x--", label="bare FAISS")
+    right.set(xlabel="keys", ylabel="ms, one question, one thread")
+    for row in rows:
+        right.annotate(row["type"], (row["keys"], row["ms"]), fontsize=7, rotation=15)
+    right.legend()
+    figure.savefig(file, dpi=120)
 
 
 def alternating(
