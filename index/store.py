@@ -128,7 +128,7 @@ class TokenStore:
 
     def origins(self) -> Iterator[Origin]:
         """What documents are chosen by, of every row in order, the removed ones too."""
-        return (Origin(*origin) for _, *origin in self._lines_of_table())
+        return (Origin(*line) for line in self._lines_of_table())
 
     def _lines_of_table(self) -> Iterator[list[str]]:
         return map(json.loads, self._table.tobytes().splitlines())

@@ -14,6 +14,7 @@ from index.errors import UserError
 class Origin(NamedTuple):
     """What a document can be chosen by (``index.documents.Document``)."""
 
+    id: str
     source: str
     trust: str
     date: str
@@ -23,8 +24,8 @@ class Origin(NamedTuple):
 class Where:
     """Documents that meet every condition given; without any, all do.
 
-    ``sources``: patterns such as ``reports/*``, one of which the source matches (``*`` crosses
-    folders). ``trust``: labels, one of which it has. ``since`` and ``until``: days, months or
+    ``sources``: patterns such as ``reports/*``, one of which the source or the id matches (``*``
+    crosses folders). ``trust``: labels, one of which it has. ``since`` and ``until``: days, months or
     years, between which all of the document's own date lies; one without a date does not.
 
     Raises:
@@ -58,7 +59,7 @@ class Where:
 
     def _holds(self, origin: Origin) -> bool:
         return (
-            (not self.sources or any(fnmatchcase(origin.source, p) for p in self.sources))
+            (not self.sources or any(_matches(origin, p) for p in self.sources))
             and (not self.trust or origin.trust in self.trust)
             and (not (self.since or self.until) or self._in_time(origin.date))
         )
@@ -68,6 +69,10 @@ class Where:
             (not self.since or first_day(date) >= first_day(self.since))
             and (not self.until or last_day(date) <= last_day(self.until))
         )
+
+
+def _matches(origin: Origin, pattern: str) -> bool:
+    return fnmatchcase(origin.source, pattern) or fnmatchcase(origin.id, pattern)
 
 
 EVERYWHERE = Where()

@@ -82,7 +82,7 @@ def test_a_month_begins_and_ends() -> None:
 )
 def test_all_of_a_date_lies_between_the_bounds(where: Where, dates: list[str]) -> None:
     every = ["", "2019-12-31", "2020", "2020-01-01", "2021-05"]
-    rows = where.rows(Origin("", "", date) for date in every)
+    rows = where.rows(Origin("", "", "", date) for date in every)
     assert [every[row] for row in sorted(rows)] == dates
 
 
@@ -99,6 +99,7 @@ def test_a_bound_that_is_no_date_is_told(name: str) -> None:
         (EVERYWHERE, {"tin", "lead", "iron", "zinc"}),
         (Where(sources=("web/*",)), {"tin", "lead"}),
         (Where(sources=("web/t*", "*zinc")), {"tin", "zinc"}),
+        (Where(sources=("iro?",)), {"iron"}),
         (Where(trust=("reviewed", "forum")), {"lead", "zinc"}),
         (Where(since="2020"), {"iron"}),
         (Where(sources=("web/*",), trust=("forum",)), {"lead"}),
