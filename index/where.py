@@ -25,8 +25,8 @@ class Where:
     """Documents that meet every condition given; without any, all do.
 
     ``sources``: patterns such as ``reports/*``, one of which the source or the id matches (``*``
-    crosses folders). ``trust``: labels, one of which it has. ``since`` and ``until``: days, months or
-    years, between which all of the document's own date lies; one without a date does not.
+    crosses folders). ``trust``: labels, one of which it has. ``since`` and ``until``: days, months
+    or years, between which all of the document's own date lies; one without a date does not.
 
     Raises:
         UserError: ``since`` or ``until`` is no date.
