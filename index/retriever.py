@@ -23,7 +23,7 @@ from index.lexical import LexicalIndex, words
 from index.manifest import Manifest, damaged
 from index.milvus_store import MilvusStore
 from index.recipe import Recipe
-from index.store import TokenStore
+from index.store import TABLE, TokenStore
 from index.where import EVERYWHERE, Where
 
 Ids = NDArray[np.int64]
@@ -202,6 +202,7 @@ class Retriever:
         """Documents that are never found: the removed ones, and those elsewhere."""
         if not self.where:
             return self.manifest.removed
+        self.manifest.check_file(self.folder, TABLE)
         allowed = self.where.rows(self.store.origins()) - self.store.removed
         if not allowed:
             raise UserError(

@@ -42,6 +42,7 @@ ARRAYS = {
     "chunk_documents": np.int32,
     "chunk_checks": np.uint32,
 }
+TABLE = "document_table.jsonl"
 _OPTIONAL = ("trust", "date")
 
 
@@ -63,7 +64,7 @@ class TokenStore:
         self._chunk_starts, self._chunk_checks = tables["chunk_starts"], tables["chunk_checks"]
         self._chunk_documents = tables["chunk_documents"]
         self._lines = _bytes(folder / "documents.jsonl")
-        self._table = _bytes(folder / "document_table.jsonl")
+        self._table = _bytes(folder / TABLE)
         # Not a method: a store that refers to itself would stay mapped after its last use.
         read = partial(_read_document, self._lines, tables, folder)
         self._cached = lru_cache(maxsize=64)(read)
@@ -195,7 +196,7 @@ class StoreWriter:
         self._open = ExitStack()
         enter = self._open.enter_context
         self._lines = enter((folder / "documents.jsonl").open("wb"))
-        self._table = enter((folder / "document_table.jsonl").open("wb"))
+        self._table = enter((folder / TABLE).open("wb"))
         self._tokens = enter(ArrayWriter(folder / "tokens.npy", self._token_type))
         self._offsets = enter(ArrayWriter(folder / "token_offsets.npy", np.uint32, (2,)))
         self._tables = {

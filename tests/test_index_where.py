@@ -128,6 +128,16 @@ def test_what_was_removed_is_in_no_part(folder: Path) -> None:
         Retriever.open(folder, where=Where(until="2019"))
 
 
+def test_a_damaged_table_chooses_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where an index is too large to be compared with its hashes when it is opened."""
+    monkeypatch.setattr("index.manifest.CHECKED_AT_OPEN", -1)
+    [file] = folder.glob("v*/document_table.jsonl")
+    file.write_bytes(file.read_bytes().replace(b"2019", b"2029"))
+    assert found(folder, EVERYWHERE)
+    with pytest.raises(UserError, match=r"document_table.jsonl is damaged"):
+        found(folder, Where(since="2020"))
+
+
 def test_a_few_of_many_keys_are_searched_exactly(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
