@@ -3,7 +3,8 @@
     python benchmarks/index_build.py --corpus demo/corpus --chunks 600
 
 Time: a build with MiniLM against ``SentenceTransformer.encode`` (batches of 32) of the same
-chunks, by turns in one process, the models loaded beforehand; wall and processor time.
+chunks, as it comes (float32) and in the number format that the build uses (``index.devices``), by
+turns in one process, the models loaded beforehand; wall and processor time.
 Memory: builds with hashed words for keys, of the corpus and of ten times its text, each in a
 process of its own: the peak of the resident size (it counts pages of mapped files, which the system
 takes back when it needs them) and of its anonymous part. Prints two JSON objects.
@@ -45,17 +46,19 @@ def main() -> None:
 
 
 def times(corpus: Path, folder: Path, chunks: int) -> dict[str, Any]:
-    """Seconds of builds and of plain encoding, summed over ``TURNS`` turns, and their ratio."""
+    """Seconds of builds and of plain encoding, summed over ``TURNS`` turns, and their ratios."""
     from sentence_transformers import SentenceTransformer
 
     from index.assemble import key_text
     from index.build import build_index
+    from index.devices import fast_dtype
     from index.keys import open_encoder
     from index.store import TokenStore
     from index.weights import resolve
 
     source = write(folder / "some.jsonl", some_chunks(corpus, chunks))
     encoder, plain = open_encoder("minilm"), SentenceTransformer(str(resolve("minilm")))
+    alike = SentenceTransformer(str(resolve("minilm"))).to(fast_dtype())
     out = folder / "index"
 
     def build() -> None:
@@ -65,10 +68,12 @@ def times(corpus: Path, folder: Path, chunks: int) -> dict[str, Any]:
     [files] = out.glob("v*")
     store = TokenStore(files)
     texts = [key_text(store, chunk) for chunk in range(len(store))]
-    plain.encode(texts[:64])
-    built, encoded = (0.0, 0.0), (0.0, 0.0)
+    for model in (plain, alike):
+        model.encode(texts[:64])
+    built, encoded, same = (0.0, 0.0), (0.0, 0.0), (0.0, 0.0)
     for _ in range(TURNS):
         encoded = add(encoded, seconds(lambda: plain.encode(texts, batch_size=32)))
+        same = add(same, seconds(lambda: alike.encode(texts, batch_size=32)))
         built = add(built, seconds(build))
     return {
         "chunks": len(texts),
@@ -76,6 +81,9 @@ def times(corpus: Path, folder: Path, chunks: int) -> dict[str, Any]:
         "encode_s": encoded[0],
         "ratio": built[0] / encoded[0],
         "processor_ratio": built[1] / encoded[1],
+        "encode_same_format_s": same[0],
+        "ratio_same_format": built[0] / same[0],
+        "processor_ratio_same_format": built[1] / same[1],
     }
 
 
