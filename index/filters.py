@@ -71,6 +71,15 @@ class Filters:
 NO_FILTERS = Filters()
 
 
+def _without(items: Iterable[Item], rule: str, fault: Callable[[Document], str]) -> Iterator[Item]:
+    """The items; a document with a fault, by a rule, is left out."""
+    for item in items:
+        if isinstance(item, Document) and (found := fault(item)):
+            yield Skipped(item.source, f"'{item.id}' {found}", by=rule)
+        else:
+            yield item
+
+
 def labelled(items: Iterable[Item], trust: str) -> Iterator[Item]:
     """All documents with one trust label: who indexes them knows better than their rows."""
     for item in items:
@@ -87,17 +96,12 @@ def in_language(items: Iterable[Item], language: str) -> Iterator[Item]:
     if language not in identifier.labels:
         known = " ".join(sorted(identifier.labels))
         raise UserError(f"--language {language}: unknown, give one of: {known}")
-    return _in_language(items, language, identifier)
 
+    def fault(document: Document) -> str:
+        found = _language(document.text, identifier)
+        return "" if found in {"", language} else f"is in '{found}', not in '{language}'"
 
-def _in_language(items: Iterable[Item], language: str, identifier: Any) -> Iterator[Item]:
-    for item in items:
-        found = _language(item.text, identifier) if isinstance(item, Document) else ""
-        if isinstance(item, Document) and found not in {"", language}:
-            reason = f"'{item.id}' is in '{found}', not in '{language}'"
-            yield Skipped(item.source, reason, by="language")
-        else:
-            yield item
+    return _without(items, "language", fault)
 
 
 def _language(text: str, identifier: Any) -> str:
@@ -123,14 +127,15 @@ def readable(items: Iterable[Item]) -> Iterator[Item]:
 
     Left out are tables of numbers, garbled and glued text, and pages of repeated lines.
     """
-    for item in items:
-        if isinstance(item, Document) and (fault := _fault(item.text)):
-            yield Skipped(item.source, f"'{item.id}' is of low quality: {fault}", by="quality")
-        else:
-            yield item
+
+    def fault(document: Document) -> str:
+        found = _unlike_prose(document.text)
+        return found and f"is of low quality: {found}"
+
+    return _without(items, "quality", fault)
 
 
-def _fault(text: str) -> str:
+def _unlike_prose(text: str) -> str:
     """The first rule that a text breaks, with its figure; empty if it breaks none."""
     words = text.split()
     if len(words) < FEWEST_WORDS:
@@ -148,12 +153,12 @@ def _fault(text: str) -> str:
 
 def without_words(items: Iterable[Item], blocked: frozenset[str]) -> Iterator[Item]:
     """The documents whose title and text hold none of the words, whatever their case."""
-    for item in items:
-        if isinstance(item, Document) and (held := blocked & _words(f"{item.title} {item.text}")):
-            reason = f"'{item.id}' holds the blocked word '{min(held)}'"
-            yield Skipped(item.source, reason, by="words")
-        else:
-            yield item
+
+    def fault(document: Document) -> str:
+        held = blocked & _words(f"{document.title} {document.text}")
+        return f"holds the blocked word '{min(held)}'" if held else ""
+
+    return _without(items, "words", fault)
 
 
 def read_words(file: Path) -> frozenset[str]:
@@ -184,25 +189,19 @@ def judged(items: Iterable[Item], name: str) -> Iterator[Item]:
     Raises:
         UserError: there is no such function, or it failed.
     """
-    return _judged(items, name, _function(name))
+    judge = _function(name)
 
-
-def _judged(items: Iterable[Item], name: str, judge: Callable[[str, str], Any]) -> Iterator[Item]:
-    for item in items:
-        if isinstance(item, Skipped):
-            yield item
-            continue
+    def fault(document: Document) -> str:
         try:
-            reason = judge(item.title, item.text)
+            reason = judge(document.title, document.text)
         except Exception as error:
             raise UserError(
-                f"--judge {name} failed on '{item.id}' ({type(error).__name__}: {error}); mend it "
-                "and start again, what is done stays"
+                f"--judge {name} failed on '{document.id}' ({type(error).__name__}: {error}); mend "
+                "it and start again"
             ) from error
-        if reason:
-            yield Skipped(item.source, f"'{item.id}' was judged: {reason}", by="judge")
-        else:
-            yield item
+        return f"was judged: {reason}" if reason else ""
+
+    return _without(items, "judge", fault)
 
 
 def _function(name: str) -> Callable[[str, str], Any]:

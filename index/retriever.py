@@ -179,7 +179,7 @@ class Retriever:
         self, text: str, key: Keys, dense_ids: Ids, absent: Ids, depth: int, k: int
     ) -> Neighbours:
         lexical = self._bm25(text)
-        lexical[absent] = 0
+        lexical[self._hidden] = lexical[absent] = 0
         dense_ids = dense_ids[(dense_ids >= 0) & ~np.isin(dense_ids, absent)][:depth]
         lexical_ids = best_places(lexical, depth)
         candidates = np.union1d(dense_ids, lexical_ids)
@@ -217,13 +217,11 @@ class Retriever:
         return np.concatenate([np.empty(0, dtype=np.int64), *parts])
 
     def _bm25(self, text: str) -> Keys:
-        """BM25 score of every chunk, float32 [chunks]; none of hidden ones."""
+        """BM25 score of every chunk, float32 [chunks]."""
         try:
-            scores = self._lexical.scores(words(text))
+            return self._lexical.scores(words(text))
         except IndexError as error:
             raise UserError(damaged(self.folder, "the BM25 index names unknown chunks")) from error
-        scores[self._hidden] = 0
-        return scores
 
     def _distinct(self, scored: Scored, k: int) -> Ids:
         """The ``k`` best candidates of which none lies in the window of a better one, int64 [k]."""

@@ -3,7 +3,7 @@
 documents.jsonl       one document a line: id, title, source, text, and trust and date if it has any
 document_starts.npy   int64 [documents + 1]   byte where each line begins
 document_checks.npy   uint32 [documents]      CRC-32 of each line
-document_table.jsonl  id, source, trust and date of each document, in order
+document_table.jsonl  the ``Origin`` of each document: id, source, trust, date
 document_chunks.npy   int64 [documents + 1]   first chunk of each document
 chunk_starts.npy      int64 [chunks + 1]      first token of each chunk
 chunk_documents.npy   int32 [chunks]          document row of each chunk
@@ -224,7 +224,7 @@ class StoreWriter:
         self._add_chunks(tokens.ids.astype(self._token_type), tokens.offsets.astype(np.uint32))
         line = _line({k: v for k, v in vars(document).items() if v or k not in _OPTIONAL})
         self._lines.write(line)
-        self._table.write(_line([document.id, document.source, document.trust, document.date]))
+        self._table.write(_line([getattr(document, name) for name in Origin._fields]))
         self._tables["document_checks"].append(zlib.crc32(line))
         self._tables["document_starts"].append(self._lines.tell())
         self._tables["document_chunks"].append(self.num_chunks)
