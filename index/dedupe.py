@@ -1,21 +1,27 @@
 """Leaves out texts that were read before, whole or nearly; knows documents, nothing of files.
 
 One text in ten copies would otherwise be ten votes. The first of each stays, so the result follows
-from the order alone.
+from the order alone. What was read is remembered on the disk: memory does not grow with it.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import re
+import sqlite3
 import unicodedata
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from heapq import nsmallest
-from itertools import chain, count
-from typing import Any
+from itertools import count
+from sqlite3 import Connection
+
+import numpy as np
 
 from index.documents import Document, Item, Skipped
 
@@ -24,37 +30,86 @@ THRESHOLD = 0.9
 SHINGLE = 3
 FEWEST_WORDS = 20
 """Of a shorter text, one other word is a large part of what it says."""
-NUM_PERM, NUM_BANDS = 128, 16
+NUM_PERM = 128
+MOST_UNLIKE = int((1 - THRESHOLD) * NUM_PERM)
+"""Numbers of the signatures in which nearly the same texts may differ."""
+NUM_BANDS = MOST_UNLIKE + 1
+"""So many that in one band at least they do not differ: none is missed."""
 CANDIDATES = 100
 """Similar texts looked at: thousands of pages made from one mould are not all compared."""
+BLOCK = 1000
+"""Signatures compared at once."""
 WORD = re.compile(r"\w+")
 NUMERALS = frozenset(
     "one two three four five six seven eight nine ten eleven twelve first second third fourth "
     "fifth sixth seventh eighth ninth tenth eleventh twelfth last no not none never".split()
 )
+SETTINGS = "PRAGMA cache_size = -8000; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;"
+TEXTS = """
+CREATE TABLE texts (digest BLOB PRIMARY KEY, id TEXT) WITHOUT ROWID;
+CREATE TABLE ids (id TEXT PRIMARY KEY, next INTEGER DEFAULT 2) WITHOUT ROWID;
+"""
+KEPT = """
+CREATE TABLE signatures (row INTEGER PRIMARY KEY, signature BLOB);
+CREATE TABLE documents (row INTEGER PRIMARY KEY, id TEXT, words BLOB);
+CREATE TABLE bands (band INTEGER, row INTEGER, PRIMARY KEY (band, row)) WITHOUT ROWID;
+"""
+"""Signatures are apart because many are read for each document that is."""
+SHARING = f"""
+SELECT row, signature FROM signatures
+WHERE row IN (SELECT row FROM bands WHERE band IN ({", ".join("?" * NUM_BANDS)}))
+"""
 
 
 def distinct(items: Iterable[Item]) -> Iterator[Item]:
     """Items without the texts that were read before; an id that was used before gets ``#2``.
 
-    Case and spacing make no difference. Memory: one digest and one id a document.
+    Case and spacing make no difference.
+
+    Raises:
+        OSError: the disk is full.
     """
-    first: dict[bytes, str] = {}
-    used: set[str] = set()
-    for item in items:
-        if isinstance(item, Skipped):
-            yield item
-            continue
-        digest = text_digest(item.text)
-        if digest in first:
-            reason = f"'{item.id}' has the same text as '{first[digest]}'"
-            yield Skipped(item.source, reason, by="same text")
-            continue
-        names = chain([item.id], (f"{item.id}#{n}" for n in count(2)))
-        doc_id = next(name for name in names if name not in used)
-        first[digest] = doc_id
-        used.add(doc_id)
-        yield replace(item, id=doc_id)
+    with _remembered(TEXTS) as base:
+        for item in items:
+            if isinstance(item, Skipped):
+                yield item
+                continue
+            digest = text_digest(item.text)
+            if first := base.execute("SELECT id FROM texts WHERE digest = ?", [digest]).fetchone():
+                reason = f"'{item.id}' has the same text as '{first[0]}'"
+                yield Skipped(item.source, reason, by="same text")
+                continue
+            doc_id = _unused(base, item.id)
+            base.execute("INSERT INTO texts VALUES (?, ?)", [digest, doc_id])
+            yield replace(item, id=doc_id)
+
+
+@contextmanager
+def _remembered(tables: str) -> Iterator[Connection]:
+    """A database in the folder of temporary files, gone when it is closed; 8 MB are in memory."""
+    with closing(sqlite3.connect("")) as base:
+        base.executescript(SETTINGS + tables)
+        try:
+            yield base
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                raise
+            full = errno.ENOSPC
+            raise OSError(full, os.strerror(full), "temporary files (TMPDIR)") from error
+
+
+def _unused(base: Connection, wanted: str) -> str:
+    """The id ``wanted``, or with the first ``#2``, ``#3`` ... that nothing has; now it is used."""
+    if _use(base, wanted):
+        return wanted
+    [(start,)] = base.execute("SELECT next FROM ids WHERE id = ?", [wanted])
+    number = next(n for n in count(start) if _use(base, f"{wanted}#{n}"))
+    base.execute("UPDATE ids SET next = ? WHERE id = ?", [number + 1, wanted])
+    return f"{wanted}#{number}"
+
+
+def _use(base: Connection, doc_id: str) -> bool:
+    return base.execute("INSERT OR IGNORE INTO ids (id) VALUES (?)", [doc_id]).rowcount == 1
 
 
 def text_digest(text: str) -> bytes:
@@ -71,66 +126,79 @@ def without_near_duplicates(
     Nearly the same are two texts whose word triples have a Jaccard similarity of ``THRESHOLD``,
     estimated by MinHash (Broder 1997) and found by banding. That alone would take the article on
     the season of 2007 for a copy of the one on 2008; so a text stays that has a number or a
-    capitalised word which the earlier one lacks. Memory: about a kilobyte a document.
+    capitalised word which the earlier one lacks. On the disk: up to some 3 kB a document.
 
     ``before``: documents that are there already, whatever they repeat.
+
+    Raises:
+        OSError: the disk is full.
     """
-    kept = _Kept()
-    for document in before:
-        kept.original(document)
-    for item in items:
-        if isinstance(item, Document) and (original := kept.original(item)):
-            reason = f"'{item.id}' is a near duplicate of '{original}'"
-            yield Skipped(item.source, reason, by="near duplicate")
-        else:
-            yield item
+    with _remembered(KEPT) as base:
+        kept = _Kept(base)
+        for document in before:
+            kept.original(document)
+        for item in items:
+            if isinstance(item, Document) and (original := kept.original(item)):
+                reason = f"'{item.id}' is a near duplicate of '{original}'"
+                yield Skipped(item.source, reason, by="near duplicate")
+            else:
+                yield item
 
 
 @dataclass
 class _Kept:
     """What is remembered of the documents that stay: id, signature, and a hash of each word."""
 
-    ids: list[str] = field(default_factory=list)
-    sketches: list[Any] = field(default_factory=list)
-    words: list[array[int]] = field(default_factory=list)
-    bands: Any = field(default_factory=lambda: _bands())
+    base: Connection
 
     def original(self, document: Document) -> str:
         """The id of the document that this one nearly repeats; else this one is remembered."""
         words = WORD.findall(document.text)
         if len(words) < FEWEST_WORDS:
             return ""
-        sketch = _sketch([word.casefold() for word in words])
+        signature = _signature([word.casefold() for word in words])
         facts = _facts(words)
-        for row in self._nearest(sketch):
-            if facts <= set(self.words[row]):
-                return self.ids[row]
-        self.bands.insert(len(self.ids), sketch)
-        self.ids.append(document.id)
-        self.sketches.append(sketch)
-        self.words.append(array("I", {_hash(word) for word in words}))
+        for row in self._nearest(signature):
+            query = "SELECT id, words FROM documents WHERE row = ?"
+            [(doc_id, known)] = self.base.execute(query, [row])
+            if facts <= set(array("I", known)):
+                return str(doc_id)
+        self._remember(document.id, signature, {_hash(word) for word in words})
         return ""
 
-    def _nearest(self, sketch: Any) -> list[int]:
+    def _nearest(self, signature: list[int]) -> list[int]:
         """Rows of the most similar documents, best first, the earlier first of equals."""
-        rows = self.bands.query(sketch)
-        similar = [(-sketch.jaccard(self.sketches[row]), row) for row in rows]
-        best = nsmallest(CANDIDATES, similar)
-        return [row for distance, row in best if distance <= -THRESHOLD]
+        return [row for _, row in nsmallest(CANDIDATES, self._similar(signature))]
+
+    def _similar(self, signature: list[int]) -> Iterator[tuple[int, int]]:
+        """In how many numbers the similar documents differ, with their rows."""
+        found = self.base.execute(SHARING, _bands(signature))
+        while block := found.fetchmany(BLOCK):
+            rows, signatures = zip(*block, strict=True)
+            numbers = np.frombuffer(b"".join(signatures), np.uint32).reshape(-1, NUM_PERM)
+            unlike = np.count_nonzero(numbers != np.array(signature, np.uint32), axis=1)
+            pairs = zip(unlike.tolist(), rows, strict=True)
+            yield from (pair for pair in pairs if pair[0] <= MOST_UNLIKE)
+
+    def _remember(self, doc_id: str, signature: list[int], words: set[int]) -> None:
+        values = [doc_id, array("I", words)]
+        row = self.base.execute("INSERT INTO documents VALUES (NULL, ?, ?)", values).lastrowid
+        self.base.execute("INSERT INTO signatures VALUES (?, ?)", [row, array("I", signature)])
+        bands = [(band, row) for band in _bands(signature)]
+        self.base.executemany("INSERT INTO bands VALUES (?, ?)", bands)
 
 
-def _bands() -> Any:
-    from rensa import RMinHashLSH
-
-    return RMinHashLSH(THRESHOLD, NUM_PERM, NUM_BANDS)
-
-
-def _sketch(words: list[str]) -> Any:
+def _signature(words: list[str]) -> list[int]:
     from rensa import RMinHash
 
     sketch = RMinHash(NUM_PERM, 1)
     sketch.update([" ".join(words[i : i + SHINGLE]) for i in range(len(words) - SHINGLE + 1)])
-    return sketch
+    return list(sketch.digest())
+
+
+def _bands(signature: list[int]) -> list[int]:
+    """A hash of each band, numbers that are ``NUM_BANDS`` apart; a chance hit does no harm."""
+    return [hash((band, *signature[band::NUM_BANDS])) for band in range(NUM_BANDS)]
 
 
 def _facts(words: list[str]) -> set[int]:

@@ -1,7 +1,15 @@
 from __future__ import annotations
 
-from index.dedupe import distinct, without_near_duplicates
-from index.documents import Document, Skipped
+import random
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
+
+import pytest
+from rensa import RMinHash
+
+from index import dedupe
+from index.dedupe import THRESHOLD, distinct, without_near_duplicates
+from index.documents import Document, Item, Skipped
 
 PASSAGE = (
     "The Old Bridge of Mostar was built in 1566 by the architect Hayruddin over the river Neretva. "
@@ -59,3 +67,61 @@ def test_the_same_items_give_the_same_result() -> None:
     items = documents(*(PASSAGE.replace("river", f"river {word}") for word in "abcabcde"))
     first = list(without_near_duplicates(distinct(items)))
     assert list(without_near_duplicates(distinct(items))) == first
+
+
+def test_an_id_that_was_used_gets_the_next_number_that_is_free() -> None:
+    ids = ["a", "a", "a#2", "a", "a#5", "a", "a", "b"]
+    items = distinct(Document(name, "", f"text {n}", "") for n, name in enumerate(ids))
+    found = [item.id for item in items if isinstance(item, Document)]
+    assert found == ["a", "a#2", "a#2#2", "a#3", "a#5", "a#4", "a#6", "b"]
+
+
+def test_the_nearest_of_all_earlier_texts_is_found() -> None:
+    """By comparing each with all before it, in place of those that have a band in common."""
+    rng = random.Random(0)
+    texts = [" ".join(f"w{n}" for n in range(300))]
+    for n in range(300):
+        cut = rng.randrange(300)
+        words = rng.choice(texts).split()[:cut] + rng.choice(texts).split()[cut:]
+        for _ in range(rng.randint(0, 6)):
+            words[rng.randrange(300)] = f"x{n}"
+        texts.append(" ".join(words))
+    kept: list[tuple[int, RMinHash]] = []
+    expected = []
+    for n, text in enumerate(texts):
+        split = text.split()
+        sketch = RMinHash(128, 1)
+        sketch.update([" ".join(split[i : i + 3]) for i in range(len(split) - 2)])
+        similarity, near = max(((sketch.jaccard(s), -m) for m, s in kept), default=(0.0, 0))
+        if similarity >= THRESHOLD:
+            expected.append(f"'d{n}' is a near duplicate of 'd{-near}'")
+        else:
+            kept.append((n, sketch))
+    assert 50 < len(expected) < 250
+    items = without_near_duplicates(documents(*texts))
+    assert [item.reason for item in items if isinstance(item, Skipped)] == expected
+
+
+@pytest.mark.parametrize("reads", [distinct, without_near_duplicates])
+def test_memory_does_not_grow_with_the_documents(
+    reads: Callable[[Iterable[Item]], Iterator[Item]],
+) -> None:
+    """Each text once took some 2 kB as long as the build read on."""
+
+    def peak(num: int) -> int:
+        texts = (" ".join(f"w{n}x{k}" for k in range(30)) for n in range(num))
+        tracemalloc.start()
+        kept = sum(1 for _ in reads(Document(f"d{n}", "", t, "") for n, t in enumerate(texts)))
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert kept == num
+        return most
+
+    peak(10)
+    assert peak(500) < peak(100) + 30_000
+
+
+def test_a_full_disk_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dedupe, "SETTINGS", dedupe.SETTINGS + "PRAGMA max_page_count = 8;")
+    with pytest.raises(OSError, match="No space left on device: 'temporary files"):
+        left_out(*(f"{PASSAGE} {n}" for n in range(1000)))
