@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import threading
 import unicodedata
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.arrays import ArrayWriter, mapped, reserve
+from index.arrays import Array, ArrayWriter, in_blocks, mapped
 
 K1, B = 0.9, 0.4
 """Chunks are of one length nearly, so length is normalised little (measured on SQuAD train)."""
@@ -25,8 +27,9 @@ STOPWORDS = frozenset(
     "not of on or such that the their then there these they this to was were what when where "
     "which who whom whose why will with".split()
 )
-BLOCK = 1 << 17
-"""Postings sorted at a time."""
+BLOCK = 1 << 18
+"""Postings held in memory at a time."""
+POSTING = np.dtype([("word", np.int32), ("chunk", np.int32), ("score", np.float32)])
 _WORD = re.compile(r"[^\W_]+")
 _local = threading.local()
 _ACCENT = re.compile("[\u0300-\u036f]+")
@@ -77,68 +80,106 @@ def _count_words(texts: Iterable[str], scratch: Path) -> dict[str, int]:
     """The vocabulary; on disk, chunk by chunk, the distinct words with their counts."""
     vocab: dict[str, int] = {}
     with (
-        ArrayWriter(scratch / "words.npy", np.int32) as found,
-        ArrayWriter(scratch / "counts.npy", np.int32) as counts,
+        (scratch / "words").open("wb") as found,
+        (scratch / "counts").open("wb") as counts,
         ArrayWriter(scratch / "lens.npy", np.int32, (2,)) as lens,
     ):
         for text in texts:
             counted = Counter(words(text))
-            found.extend([vocab.setdefault(word, len(vocab)) for word in counted])
-            counts.extend(list(counted.values()))
+            found.write(array("i", [vocab.setdefault(word, len(vocab)) for word in counted]))
+            counts.write(array("i", counted.values()))
             lens.extend((counted.total(), len(counted)))
     return vocab
 
 
+def _counted(scratch: Path) -> Iterator[tuple[Array, Array, Array]]:
+    """What ``_count_words`` has written, some ``BLOCK`` postings at a time.
+
+    Chunks' lengths and numbers of distinct words, int32 [chunks, 2]; these words with their
+    counts, both int32 [postings]. Chunks are short, so blocks are cut by the mean.
+    """
+    lens = mapped(scratch / "lens.npy")
+    with (scratch / "words").open("rb") as found, (scratch / "counts").open("rb") as counts:
+        postings = os.fstat(found.fileno()).st_size // 4
+        for block in in_blocks(lens, max(1, BLOCK * len(lens) // max(1, postings))):
+            size = int(block[:, 1].sum())
+            yield block, np.fromfile(found, np.int32, size), np.fromfile(counts, np.int32, size)
+
+
 def _invert(scratch: Path, folder: Path, num_words: int) -> None:
-    """Sorts postings by word instead of by chunk, a block at a time (Lucene's BM25).
+    """Sorts postings by word instead of by chunk, range of words by range of words."""
+    indptr = np.zeros(num_words + 1, dtype=np.int64)
+    num_chunks = total_len = 0
+    for lens, found, _ in _counted(scratch):
+        indptr[1:] += np.bincount(found, minlength=num_words)
+        num_chunks += len(lens)
+        total_len += int(lens[:, 0].sum())
+    idf = _idf(indptr[1:], num_chunks)
+    np.cumsum(indptr, out=indptr)
+    np.save(folder / "indptr.npy", indptr)
+    cuts = _cuts(indptr)
+    scored = _scored(scratch, idf, max(total_len / max(1, num_chunks), 1.0))
+    _distribute(scored, scratch / "ranges", indptr, cuts)
+    _sort(scratch / "ranges", np.diff(indptr[cuts]).tolist(), folder)
+
+
+def _cuts(indptr: NDArray[np.int64]) -> list[int]:
+    """Cuts the vocabulary into ranges of at most ``BLOCK`` postings, or of a word with more."""
+    cuts = [0]
+    while cuts[-1] < len(indptr) - 1:
+        end = int(np.searchsorted(indptr, indptr[cuts[-1]] + BLOCK, "right")) - 1
+        cuts.append(max(end, cuts[-1] + 1))
+    return cuts
+
+
+def _scored(scratch: Path, idf: NDArray[np.float64], mean_len: float) -> Iterator[Array]:
+    """Blocks of postings, by chunk, with Lucene's BM25.
 
     Robertson & Zaragoza 2009, equation 3.15, without the constant factor ``k1 + 1``.
     """
-    all_words, counts = mapped(scratch / "words.npy"), mapped(scratch / "counts.npy")
-    lens, distinct = mapped(scratch / "lens.npy").T
-    indptr = np.zeros(num_words + 1, dtype=np.int64)
-    for start in range(0, len(all_words), BLOCK):
-        block = all_words[start : start + BLOCK]
-        indptr[1:] += np.bincount(block, minlength=num_words)
-    idf = _idf(indptr[1:], len(lens))
-    np.cumsum(indptr, out=indptr)
-    np.save(folder / "indptr.npy", indptr)
-    for name, dtype in (("indices", np.int32), ("data", np.float32)):
-        reserve(folder / f"{name}.npy", dtype, (len(all_words),))
-    mean_len = max(float(lens.mean()), 1.0)
-    cursor, before = indptr[:-1].copy(), 0
-    for chunks in _chunk_blocks(distinct):
-        rows = np.repeat(np.arange(chunks.start, chunks.stop), distinct[chunks])
-        part = slice(before, before + len(rows))
-        tf, norm = counts[part], K1 * (1 - B + B * lens[rows] / mean_len)
-        scores = idf[all_words[part]] * tf / (tf + norm)
-        _place(folder, cursor, all_words[part], rows, scores)
-        before = part.stop
+    before = 0
+    for lens, found, tf in _counted(scratch):
+        block = np.empty(len(found), POSTING)
+        norm = K1 * (1 - B + B * lens[:, 0] / mean_len)
+        block["word"] = found
+        block["chunk"] = np.repeat(np.arange(before, before + len(lens)), lens[:, 1])
+        block["score"] = idf[found] * tf / (tf + np.repeat(norm, lens[:, 1]))
+        before += len(lens)
+        yield block
 
 
-def _chunk_blocks(distinct: NDArray[np.int32]) -> Iterator[slice]:
-    """Chunks in blocks of some ``BLOCK`` postings; chunks are short, so by the mean."""
-    size = max(1, int(BLOCK / max(1.0, float(distinct.mean()))))
-    return (slice(a, min(a + size, len(distinct))) for a in range(0, len(distinct), size))
-
-
-def _place(
-    folder: Path,
-    cursor: NDArray[np.int64],
-    found: NDArray[np.int32],
-    rows: NDArray[np.int64],
-    scores: NDArray[np.float64],
+def _distribute(
+    blocks: Iterator[Array], file: Path, indptr: NDArray[np.int64], cuts: list[int]
 ) -> None:
-    """Writes postings, which come by chunk, behind those that each word has; moves ``cursor``."""
-    order = np.argsort(found, kind="stable")
-    ordered = found[order]
-    rank = np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
-    places = cursor[ordered] + rank
-    for name, values in (("indices", rows), ("data", scores)):
-        whole = np.lib.format.open_memmap(folder / f"{name}.npy", "r+")
-        whole[places] = values[order]
-        whole.flush()
-    np.add.at(cursor, ordered, 1)
+    """Writes each posting behind those that its range of words has, in that range's place."""
+    num_ranges = len(cuts) - 1
+    dtype = np.min_scalar_type(num_ranges)  # numbers of 16 bits are sorted by radix
+    range_of = np.repeat(np.arange(num_ranges, dtype=dtype), np.diff(cuts))
+    cursor = indptr[cuts[:-1]]
+    with file.open("wb") as stream:
+        for block in blocks:
+            ranges = range_of[block["word"]]
+            block = block[np.argsort(ranges, kind="stable")]
+            sizes = np.bincount(ranges, minlength=num_ranges)
+            for at, size, end in zip(cursor, sizes, np.cumsum(sizes), strict=True):
+                stream.seek(at * POSTING.itemsize)
+                stream.write(block[end - size : end].data)
+            cursor += sizes
+
+
+def _sort(file: Path, sizes: list[int], folder: Path) -> None:
+    """Sorts each range by word, where chunks ascend already; one word's may be read in pieces."""
+    with (
+        file.open("rb") as stream,
+        ArrayWriter(folder / "indices.npy", np.int32) as indices,
+        ArrayWriter(folder / "data.npy", np.float32) as data,
+    ):
+        for size in sizes:
+            for start in range(0, size, BLOCK):
+                part = np.fromfile(stream, POSTING, min(BLOCK, size - start))
+                part = part[np.argsort(part["word"], kind="stable")]
+                indices.extend(part["chunk"])
+                data.extend(part["score"])
 
 
 def _idf(seen: Any, num_chunks: int) -> Any:

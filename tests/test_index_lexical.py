@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+import random
+import string
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from index.lexical import LexicalIndex, words, write_lexical
+from index.lexical import K1, B, LexicalIndex, words, write_lexical
 
+CLEAR_REFS = Path("/proc/self/clear_refs")
 TEXTS = ["red copper wire", "copper copper", "the violin has strings", "camel", "of the"]
 
 
@@ -24,8 +28,6 @@ def lexical(tmp_path: Path) -> LexicalIndex:
 
 def bm25(word: str, text: str) -> float:
     """Lucene's BM25 written out (Robertson & Zaragoza 2009, equation 3.15), without k1 + 1."""
-    from index.lexical import K1, B
-
     lens = [len(words(t)) for t in TEXTS]
     seen = sum(word in words(t) for t in TEXTS)
     count = words(text).count(word)
@@ -53,6 +55,55 @@ def test_blocks_give_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for file in (tmp_path / "one").iterdir():
         assert (tmp_path / "many" / file.name).read_bytes() == file.read_bytes()
     assert len(list((tmp_path / "many").iterdir())) == 4
+
+
+def drawn(num: int) -> Iterator[str]:
+    """Texts of some 20 words: one that nearly all have, the others from a vocabulary of 676."""
+    pairs = [a + b for a in string.ascii_lowercase for b in string.ascii_lowercase]
+    generator = random.Random(0)
+    for i in range(num):
+        yield " ".join(["zebra"] * (i % 7) + generator.choices(pairs, k=generator.randint(0, 40)))
+
+
+@pytest.mark.parametrize("block", [1, 60, 1 << 18])
+def test_ranges_of_words_and_pieces_of_a_word_give_what_one_sort_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr("index.lexical.BLOCK", block)
+    texts = [words(text) for text in drawn(200)]
+    lexical = write(tmp_path / "bm25", list(drawn(200)))
+    mean_len = sum(map(len, texts)) / len(texts)
+    for word in {word for text in texts for word in text}:
+        part = lexical._postings(word)
+        chunks = [i for i, text in enumerate(texts) if word in text]
+        tf = np.array([texts[i].count(word) for i in chunks])
+        norm = K1 * (1 - B + B * np.array([len(texts[i]) for i in chunks]) / mean_len)
+        scores = lexical.idf(word) * tf / (tf + norm)
+        assert lexical._indices[part].tolist() == chunks
+        np.testing.assert_array_equal(lexical._data[part], scores.astype(np.float32))
+    assert lexical._indices.dtype == np.int32
+    assert lexical._data.dtype == np.float32
+
+
+@pytest.mark.skipif(not os.access(CLEAR_REFS, os.W_OK), reason="no peak that can be set back")
+def test_memory_does_not_grow_with_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that were mapped to be sorted added their pages up: 16 bytes a posting."""
+    monkeypatch.setattr("index.lexical.BLOCK", 1 << 14)
+    monkeypatch.setattr("index.lexical.words", str.split)
+
+    def grown(num: int) -> int:
+        CLEAR_REFS.write_text("5")  # forgets the peak until now
+        before = resident("VmRSS")
+        write_lexical(drawn(num), tmp_path / "bm25")
+        return resident("VmHWM") - before
+
+    grown(1_000)
+    assert grown(50_000) < 6_000  # kB; of some 1,000,000 postings
+
+
+def resident(key: str) -> int:
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith(f"{key}:"))
 
 
 def test_files_that_do_not_fit_together_are_told(tmp_path: Path) -> None:
