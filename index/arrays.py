@@ -5,8 +5,9 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 from numpy.lib import format as npy
@@ -68,9 +69,20 @@ def reserve(file: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> None:
         OSError: the disk is full.
     """
     npy.open_memmap(file, "w+", dtype, shape).flush()
-    if hasattr(os, "posix_fallocate"):  # elsewhere files are not sparse by themselves
-        with file.open("r+b") as stream:
-            os.posix_fallocate(stream.fileno(), 0, os.fstat(stream.fileno()).st_size)
+    with file.open("r+b") as stream:
+        allocate(stream, file.stat().st_size)
+
+
+def allocate(stream: IO[bytes], size: int) -> None:
+    """Makes a file so long, with zeros behind what it holds; the disk has room for all of it.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    stream.flush()
+    stream.truncate(size)
+    if hasattr(os, "posix_fallocate") and size:  # elsewhere files are not sparse by themselves
+        os.posix_fallocate(stream.fileno(), 0, size)
 
 
 def mapped(file: Path) -> Array:
@@ -86,10 +98,24 @@ def mapped(file: Path) -> Array:
 
 
 def in_blocks(array: Array, size: int) -> Iterator[Array]:
-    """A mapped array block by block; pages of the file that were read are given back on the way,
-    so that they do not add up to the size of the array."""
-    pages = getattr(array.base, "_mmap", None)
+    """A mapped array block by block, whose pages are given back on the way."""
     for start in range(0, len(array), size):
         yield array[start : start + size]
-        if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
-            pages.madvise(mmap.MADV_DONTNEED)
+        give_back(array)
+
+
+def give_back(array: Array) -> None:
+    """Pages of a mapped array that were read no longer count as this process's memory: reading
+    on, they would add up to the size of the array."""
+    pages = getattr(array.base, "_mmap", None)
+    if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+        pages.madvise(mmap.MADV_DONTNEED)
+
+
+def rows_in_blocks(array: Array, rows: NDArray[np.int64], size: int) -> Iterator[Array]:
+    """Copies of some rows, given in order, of a mapped array, which is read block by block."""
+    starts = range(0, len(array), size)
+    bounds = pairwise(np.searchsorted(rows, [*starts, len(array)]))
+    for start, (a, b), block in zip(starts, bounds, in_blocks(array, size), strict=True):
+        if b > a:
+            yield block[rows[a:b] - start]

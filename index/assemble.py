@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.arrays import Array, ArrayWriter, mapped, reserve
+from index.arrays import Array, ArrayWriter, give_back, mapped, reserve
 from index.chunks import TokenizedText
 from index.dense import own_distances
 from index.disk import flush
@@ -179,7 +179,8 @@ def _nothing(first: Skipped | None, count: int) -> str:
 
 def _write_words(store: TokenStore, folder: Path, progress: bool) -> None:
     """BM25 over ``title [N, F]``: with its continuation a chunk is found more often."""
-    texts = (_titled(store, " ", *store.span(chunk)) for chunk in range(len(store)))
+    parts = _parts(store, 0)
+    texts = (_titled(store, " ", *store.span(chunk)) for part in parts for chunk in part)
     write_lexical(bar(texts, "Words", "chunk", progress, len(store)), folder / "bm25")
 
 
@@ -223,9 +224,17 @@ def _shards(
     store: TokenStore, origins: Array, done: int
 ) -> Iterator[tuple[NDArray[np.int64], list[int]]]:
     """The chunks of every shard from ``done`` on, and which of them need their keys computed."""
-    for start in range(done, len(store), SHARD):
-        chunks = np.arange(start, min(start + SHARD, len(store)))
+    for part in _parts(store, done):
+        chunks = np.asarray(part)
         yield chunks, chunks[origins[store.document_rows()[chunks], 0] < 0].tolist()
+
+
+def _parts(store: TokenStore, first: int) -> Iterator[range]:
+    """The chunks from ``first`` on, ``SHARD`` at a time; what was read of one part is given back
+    before the next."""
+    for start in range(first, len(store), SHARD):
+        yield range(start, min(start + SHARD, len(store)))
+        store.give_back()
 
 
 def _copied(
@@ -243,6 +252,7 @@ def _copied(
     for number, held in enumerate(bases):
         kept = np.flatnonzero(base == number)
         keys[kept] = held[places[kept]]
+        give_back(held)
     return keys
 
 
@@ -259,7 +269,8 @@ def _whole_keys(work: Work, shape: tuple[int, int]) -> int:
     with_keys = (work.files / "keys.npy").exists()
     keys = mapped(work.files / "keys.npy") if with_keys else np.empty((0, 0), np.float16)
     for start, count, digest in work.notes("shard") if keys.shape == shape else ():
-        part = keys[start : start + count]
+        part = keys[start : start + count].copy()
+        give_back(keys)
         if start == done and sha256(part.tobytes()).hexdigest() == digest:
             done += count
     return done
@@ -273,8 +284,8 @@ def _write_dense(work: Work, recipe: Recipe, progress: bool) -> dict[str, Any]:
     if uri := recipe.store:
         vectors, recall = MilvusStore.write(uri, work.version, keys, str(work.out.resolve()))
     else:
-        kind, vectors, recall = _write_faiss(work.files / FILE, keys, recipe.faiss, progress)
-    distances = own_distances(vectors, keys, TokenStore(work.files).document_rows())
+        kind, vectors, recall = _write_faiss(work, keys, recipe.faiss, progress)
+    distances = own_distances(keys, TokenStore(work.files).document_rows())
     return work.finish(
         "dense",
         faiss_type=kind,
@@ -285,20 +296,20 @@ def _write_dense(work: Work, recipe: Recipe, progress: bool) -> dict[str, Any]:
 
 
 def _write_faiss(
-    file: Path, keys: Array, wanted: str, progress: bool
+    work: Work, keys: Array, wanted: str, progress: bool
 ) -> tuple[str, FaissStore, float]:
     """The type that was made, the store and its recall@10. Keys too few for the wanted type to be
     trained get the one that suits their number, and no work is lost."""
-    usual = faiss_type(len(keys))
+    file, usual = work.files / FILE, faiss_type(len(keys))
     kind = fitted(wanted, len(keys)) or usual
     try:
-        return (kind, *FaissStore.write(file, keys, kind))
+        return (kind, *FaissStore.write(file, keys, kind, work.folder))
     except RuntimeError as error:
         if kind == usual:
             raise
         reason = str(error).strip().splitlines()[-1]
         _say(f"{kind} cannot be made of {len(keys):,} keys ({reason}); made {usual}", progress)
-        return (usual, *FaissStore.write(file, keys, usual))
+        return (usual, *FaissStore.write(file, keys, usual, work.folder))
 
 
 def _say(text: str, progress: bool) -> None:

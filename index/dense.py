@@ -6,13 +6,13 @@ exact, whatever ``VectorStore`` found it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index.arrays import in_blocks
+from index.arrays import Array, in_blocks, rows_in_blocks
 
 Keys = NDArray[np.float32]
 Stored = NDArray[np.float16]
@@ -65,7 +65,8 @@ def fewest_probes(
     """
     rng = np.random.default_rng(1)
     rows = np.sort(rng.choice(len(keys), min(PROBED, len(keys)), replace=False))
-    queries, nearest = keys[rows].astype(np.float32), _nearest(keys, rows, 10)
+    queries = chosen(keys, rows)
+    nearest = _nearest(keys, rows, queries, 10)
     count = 1
     while True:
         found = search(queries, 11, count)
@@ -76,14 +77,14 @@ def fewest_probes(
         count = min(2 * count, most)
 
 
-def _nearest(keys: Stored, rows: Ids, count: int) -> Ids:
-    """Exact nearest keys of the keys ``rows``, themselves left out, int64 [rows, <= count]."""
+def _nearest(keys: Stored, rows: Ids, queries: Keys, count: int) -> Ids:
+    """Exact nearest keys of ``queries``, the keys ``rows``, themselves left out,
+    int64 [rows, <= count]."""
     import faiss
 
-    queries = keys[rows].astype(np.float32)
     cosines = np.empty((len(rows), 0), dtype=np.float32)
     ids = np.empty((len(rows), 0), dtype=np.int64)
-    for start, stored in zip(range(0, len(keys), BLOCK), in_blocks(keys, BLOCK), strict=True):
+    for start, stored in numbered_blocks(keys):
         block = stored.astype(np.float32)
         depth = min(count + 1, len(block))
         near, places = faiss.knn(queries, block, depth, metric=faiss.METRIC_INNER_PRODUCT)
@@ -94,21 +95,30 @@ def _nearest(keys: Stored, rows: Ids, count: int) -> Ids:
     return ids[:, : min(count, len(keys) - 1)]
 
 
-def own_distances(
-    store: VectorStore, keys: Stored, document_rows: NDArray[np.int32]
-) -> NDArray[np.float64]:
+def own_distances(keys: Stored, document_rows: NDArray[np.int32]) -> NDArray[np.float64]:
     """21 quantiles of the distance from a chunk to the nearest one of another document.
 
-    Of at most ``SAMPLE`` chunks; empty where there is a single document.
+    Of at most ``SAMPLE`` chunks, compared with all; empty where there is a single document.
     """
     rng = np.random.default_rng(0)
     rows = np.sort(rng.choice(len(keys), min(SAMPLE, len(keys)), replace=False))
-    queries = keys[rows].astype(np.float32)
-    found = store.search(queries, min(256, len(keys)))
-    other = (found >= 0) & (document_rows[found] != document_rows[rows, None])
-    # The first of another document is the nearest one: what is found comes best first.
-    first = found[np.arange(len(rows)), other.argmax(axis=1)]
-    cosines = np.einsum("nd,nd->n", keys[first].astype(np.float32), queries)
-    nearest = cosines[other.any(axis=1)]
+    queries, own = chosen(keys, rows), document_rows[rows]
+    nearest = np.full(len(rows), -np.inf, dtype=np.float32)
+    for start, block in numbered_blocks(keys):
+        cosines = queries @ block.astype(np.float32).T
+        cosines[own[:, None] == document_rows[start : start + len(block)]] = -np.inf
+        np.maximum(nearest, cosines.max(axis=1), out=nearest)
+    nearest = nearest[np.isfinite(nearest)]
     levels = np.linspace(0, 1, 21)
     return np.quantile(np.maximum(1.0 - nearest, 0.0), levels) if len(nearest) else np.empty(0)
+
+
+def chosen(keys: Stored, rows: Ids) -> Keys:
+    """Some keys, their rows given in order, float32 [rows, dim]."""
+    parts = [part.astype(np.float32) for part in rows_in_blocks(keys, rows, BLOCK)]
+    return np.concatenate(parts)
+
+
+def numbered_blocks(array: Array) -> Iterator[tuple[int, Array]]:
+    """Blocks of rows, each with the number of its first one."""
+    return zip(range(0, len(array), BLOCK), in_blocks(array, BLOCK), strict=True)

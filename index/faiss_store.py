@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from index.arrays import in_blocks
 from index.dense import BLOCK, EXACT, Ids, Keys, Stored, fewest_probes
 from index.errors import UserError
-from index.gpu import from_gpu, num_gpus, to_gpu
+from index.faiss_build import write_faiss
+from index.gpu import num_gpus, to_gpu
 
 _LOG = logging.getLogger(__name__)
 
 FILE = "faiss.index"
-FEWEST_TRAINED = 16_384
-"""Keys that codes are trained on, were there ever so few inverted lists."""
 TRIED = 10_000
 """Keys on which a type that someone asks for is tried: enough to train any code."""
+AT_A_TIME = 16
+"""Questions searched before the file is mapped anew, when a build measures."""
 POINTS_PER_CENTROID = 39
 """FAISS warns below this; a corpus too small for a type gets a smaller number of lists."""
 
@@ -51,33 +52,16 @@ def check_type(kind: str, dim: int) -> None:
     """
     keys = np.random.default_rng(0).standard_normal((TRIED, dim), dtype=np.float32)
     try:
-        trial = build_faiss(keys.astype(np.float16), fitted(kind, TRIED))
-        FaissStore(trial, 1, np.arange(2)).search(keys[:1], 8)
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / FILE
+            write_faiss(file, keys.astype(np.float16), fitted(kind, TRIED), Path(folder))
+            FaissStore.open(file, keys.shape, 1, np.arange(2)).search(keys[:1], 8)
     except (RuntimeError, TypeError) as error:
         reason = str(error).strip().splitlines()[-1]
         raise UserError(
             f"--faiss-type {kind}: FAISS cannot use it here ({reason}); give a factory string such "
             "as IVF4096,SQ8 or leave it out"
         ) from error
-
-
-def build_faiss(keys: Stored, kind: str) -> Any:
-    """A FAISS inner-product index of ``keys`` [n, dim], trained on a seeded sample of them; on a
-    GPU if there is one, whose sums differ in their last bits."""
-    import faiss
-
-    faiss_index = faiss.index_factory(keys.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
-    inverted = (ivf := faiss.try_extract_index_ivf(faiss_index)) is not None
-    if not faiss_index.is_trained:
-        lists = ivf.nlist if ivf else 0
-        count = min(len(keys), max(FEWEST_TRAINED, lists * 64))
-        rows = np.sort(np.random.default_rng(0).choice(len(keys), count, replace=False))
-        with _centroids_on_gpu(ivf):
-            faiss_index.train(keys[rows].astype(np.float32))
-    filled = to_gpu(faiss_index) if inverted else faiss_index
-    for block in in_blocks(keys, BLOCK):
-        filled.add(block.astype(np.float32))
-    return filled if filled is faiss_index else from_gpu(filled)
 
 
 def _is_exact(faiss_index: Any) -> bool:
@@ -100,32 +84,24 @@ def _on_gpu(faiss_index: Any) -> Any:
     return to_gpu(faiss_index)
 
 
-@contextmanager
-def _centroids_on_gpu(ivf: Any | None) -> Iterator[None]:
-    """Keys are assigned to the centroids of inverted lists on a GPU, if there is one: the costly
-    part of their training."""
+def num_probes(opened: Callable[[], Any], keys: Stored) -> tuple[int, float]:
+    """``fewest_probes`` of a FAISS index; 0 and its recall for a type without inverted lists.
+
+    ``opened`` gives the index, mapped anew every few questions: pages of it that were read do not
+    add up to its size.
+    """
     import faiss
 
-    if ivf is None or not num_gpus():
-        yield
-        return
-    ivf.clustering_index = to_gpu(faiss.IndexFlatIP(ivf.d))
-    yield
-    ivf.clustering_index = None
-
-
-def num_probes(faiss_index: Any, keys: Stored) -> tuple[int, float]:
-    """``fewest_probes`` of a FAISS index; 0 and its recall for a type without inverted lists."""
-    import faiss
-
-    if _is_exact(faiss_index):
+    if _is_exact(faiss_index := opened()):
         return 0, 1.0
     ivf = faiss.try_extract_index_ivf(faiss_index)
 
     def search(queries: Keys, depth: int, probes: int) -> Ids:
-        visit(faiss_index, probes)
-        ids: Ids = faiss_index.search(queries, depth)[1]
-        return ids
+        found = []
+        for start in range(0, len(queries), AT_A_TIME):
+            visit(faiss_index := opened(), probes)
+            found.append(faiss_index.search(queries[start : start + AT_A_TIME], depth)[1])
+        return np.concatenate(found)
 
     if ivf is None:
         return 0, fewest_probes(search, keys, 1)[1]
@@ -169,20 +145,20 @@ class FaissStore:
                 )
 
     @classmethod
-    def write(cls, file: Path, keys: Stored, kind: str) -> tuple[FaissStore, float]:
+    def write(
+        cls, file: Path, keys: Stored, kind: str, scratch: Path | None = None
+    ) -> tuple[FaissStore, float]:
         """Trains and writes an index of all keys; the store, and its recall@10.
+
+        ``scratch``: as ``write_faiss`` has it; default: beside the file.
 
         Raises:
             OSError: the disk is full.
+            RuntimeError: FAISS cannot make such an index of so many keys.
         """
-        import faiss
-
-        faiss_index = build_faiss(keys, kind)
-        with file.open("wb") as stream:  # FAISS's own writer hides why it failed, or that it did
-            writer = faiss.PyCallbackIOWriter(stream.write)  # type: ignore[attr-defined]
-            faiss.write_index(faiss_index, writer)
-        probes, recall = num_probes(faiss_index, keys)
-        return cls(faiss_index, probes), recall
+        write_faiss(file, keys, kind, scratch or file.parent)
+        probes, recall = num_probes(lambda: _mapped(file), keys)
+        return cls(_mapped(file), probes), recall
 
     @classmethod
     def open(
@@ -194,9 +170,7 @@ class FaissStore:
         Raises:
             ValueError: the file holds other keys.
         """
-        import faiss
-
-        faiss_index = faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
+        faiss_index = _mapped(file)
         if (found := (faiss_index.ntotal, faiss_index.d)) != shape:
             raise ValueError(f"keys of {found}, not {shape}")
         store = cls(faiss_index, probes, hidden)
@@ -222,6 +196,12 @@ class FaissStore:
         with _one_thread() if len(queries) == 1 else nullcontext():
             ids: Ids = self._faiss.search(queries, depth, params=self._parameters)[1]
         return ids
+
+
+def _mapped(file: Path) -> Any:
+    import faiss
+
+    return faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
 
 
 @contextmanager

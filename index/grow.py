@@ -30,6 +30,8 @@ from index.weights import load_tokenizer
 
 Seen = dict[bytes, str]
 """Document id by digest of its text: one text must not be ten votes."""
+GIVEN_BACK = 512
+"""Documents after which what was read of an index no longer counts as memory."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +222,8 @@ def _kept(number: int, base: Base, left_out: Collection[int] = ()) -> Iterator[E
     """The documents of a base but those in the rows ``left_out``, with the place of their keys."""
     store = base.store
     for row in store.present():
+        if row % GIVEN_BACK == 0:
+            store.give_back()
         if row not in left_out:
             origin = (number, store.chunks_of(row).start)
             yield Entry(store.document(row), store.tokenized(row), origin)

@@ -28,7 +28,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from index.arrays import Array, ArrayWriter, mapped
+from index.arrays import Array, ArrayWriter, give_back, mapped
 from index.chunks import CHUNK_SIZE, TokenizedText, chunk_lens
 from index.errors import UserError
 from index.sources import Document
@@ -59,12 +59,14 @@ class TokenStore:
         self._tokens = mapped(folder / "tokens.npy")
         self._offsets = mapped(folder / "token_offsets.npy")
         tables = {name: mapped(folder / f"{name}.npy") for name in ARRAYS}
+        self._mapped = [self._tokens, self._offsets, *tables.values()]
         self._document_starts = tables["document_starts"]
         self._document_chunks = tables["document_chunks"]
         self._chunk_starts, self._chunk_checks = tables["chunk_starts"], tables["chunk_checks"]
         self._chunk_documents = tables["chunk_documents"]
         self._lines = _bytes(folder / "documents.jsonl")
         self._table = _bytes(folder / TABLE)
+        self._mapped += [self._lines, self._table]
         # Not a method: a store that refers to itself would stay mapped after its last use.
         read = partial(_read_document, self._lines, tables, folder)
         self._cached = lru_cache(maxsize=64)(read)
@@ -120,6 +122,11 @@ class TokenStore:
         if not 0 <= row < self.num_documents:
             raise IndexError(f"document row {row}, the store has {self.num_documents}")
         return self._cached(row)
+
+    def give_back(self) -> None:
+        """What was read of the files no longer counts as memory (``index.arrays.give_back``)."""
+        for array in self._mapped:
+            give_back(array)
 
     @cached_property
     def rows(self) -> dict[str, int]:

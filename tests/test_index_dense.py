@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from index.dense import RECALL, DenseIndex, fewest_probes, own_distances
 
@@ -62,6 +63,17 @@ def test_probes_grow_until_the_nearest_others_are_found() -> None:
 def test_own_distances_leave_out_a_chunks_own_document() -> None:
     keys = np.eye(6, 4, dtype=np.float16)[[0, 0, 0, 1, 1, 1]]
     rows = np.asarray([0, 0, 0, 1, 1, 1], dtype=np.int32)
-    store = Exhaustive(keys)
-    np.testing.assert_allclose(own_distances(store, keys, rows), np.ones(21))
-    assert len(own_distances(store, keys, np.zeros(6, np.int32))) == 0
+    np.testing.assert_allclose(own_distances(keys, rows), np.ones(21))
+    assert len(own_distances(keys, np.zeros(6, np.int32))) == 0
+
+
+def test_own_distances_are_of_the_nearest_key_in_whatever_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("index.dense.BLOCK", 33)
+    keys = clustered_keys(300)
+    rows = np.arange(300, dtype=np.int32) // 3
+    cosines = keys.astype(np.float32) @ keys.astype(np.float32).T
+    cosines[rows[:, None] == rows] = -1
+    wanted = np.quantile(1 - cosines.max(axis=1), np.linspace(0, 1, 21))
+    np.testing.assert_allclose(own_distances(keys, rows), wanted, atol=1e-6)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -10,15 +12,22 @@ from test_index_dense import Exhaustive, clustered_keys
 from index import faiss_store
 from index.dense import RECALL
 from index.errors import UserError
+from index.faiss_build import write_faiss
 from index.faiss_store import (
     FaissStore,
-    build_faiss,
     check_type,
     faiss_type,
     fitted,
     num_probes,
     visit,
 )
+
+
+def made(folder: Path, keys: np.ndarray, kind: str) -> Any:
+    """The index in a file that the project wrote."""
+    write_faiss(folder / "made.index", keys, kind, folder)
+    return faiss.read_index(str(folder / "made.index"))
+
 
 KINDS = pytest.mark.parametrize("kind", ["Flat", "SQfp16", "IVF64,SQ8", "IVF64_HNSW32,SQ8"])
 
@@ -37,19 +46,19 @@ def test_every_type_finds_the_nearest_keys(tmp_path: Path, kind: str) -> None:
 
 
 @KINDS
-def test_one_question_finds_what_it_finds_among_many(kind: str) -> None:
+def test_one_question_finds_what_it_finds_among_many(tmp_path: Path, kind: str) -> None:
     keys = clustered_keys()
-    store = FaissStore(build_faiss(keys, kind), 8)
+    store = FaissStore(made(tmp_path, keys, kind), 8)
     queries = keys[:5].astype(np.float32)
     alone = np.concatenate([store.search(query[None], 10) for query in queries])
     np.testing.assert_array_equal(alone, store.search(queries, 10))
 
 
-def test_lists_are_visited_until_the_nearest_keys_are_found() -> None:
+def test_lists_are_visited_until_the_nearest_keys_are_found(tmp_path: Path) -> None:
     """Fewer would miss the target; recall counts the ten nearest others, never the key itself."""
     keys = clustered_keys()
-    faiss_index = build_faiss(keys, "IVF64,Flat")
-    probes, recall = num_probes(faiss_index, keys)
+    faiss_index = made(tmp_path, keys, "IVF64,Flat")
+    probes, recall = num_probes(lambda: faiss_index, keys)
     queries = keys[::7].astype(np.float32)
     nearest = Exhaustive(keys).search(queries, 11)[:, 1:]
 
@@ -64,18 +73,18 @@ def test_lists_are_visited_until_the_nearest_keys_are_found() -> None:
     assert measured(probes // 2) < RECALL
 
 
-def test_exact_search_visits_no_lists_and_one_list_is_visited() -> None:
+def test_exact_search_visits_no_lists_and_one_list_is_visited(tmp_path: Path) -> None:
     keys = clustered_keys(400)
     for exact in ("Flat", "SQfp16"):
-        assert num_probes(build_faiss(keys, exact), keys) == (0, 1.0)
-    assert num_probes(build_faiss(keys, "IVF1,SQ8"), keys)[0] == 1
+        assert num_probes(partial(made, tmp_path, keys, exact), keys) == (0, 1.0)
+    assert num_probes(partial(made, tmp_path, keys, "IVF1,SQ8"), keys)[0] == 1
 
 
 @KINDS
-def test_removed_chunks_are_never_found(kind: str) -> None:
+def test_removed_chunks_are_never_found(tmp_path: Path, kind: str) -> None:
     keys = clustered_keys()
-    faiss_index = build_faiss(keys, kind)
-    probes, _ = num_probes(faiss_index, keys)
+    faiss_index = made(tmp_path, keys, kind)
+    probes, _ = num_probes(lambda: faiss_index, keys)
     query = keys[:1].astype(np.float32)
     before = FaissStore(faiss_index, probes).search(query, 20)[0]
     after = FaissStore(faiss_index, probes, before[::2]).search(query, 10)[0]
@@ -102,12 +111,8 @@ def test_the_type_grows_with_the_database_and_can_always_be_trained() -> None:
 @KINDS
 def test_a_full_disk_is_the_systems_error(tmp_path: Path, kind: str) -> None:
     """It was FAISS's own: a traceback instead of a line that says so."""
-    keys, file = clustered_keys(), tmp_path / "faiss.index"
     with pytest.raises(OSError, match="No space left"):
-        FaissStore.write(Path("/dev/full"), keys, kind)
-    FaissStore.write(file, keys, kind)
-    faiss.write_index(build_faiss(keys, kind), str(tmp_path / "own"))
-    assert file.read_bytes() == (tmp_path / "own").read_bytes()
+        FaissStore.write(Path("/dev/full"), clustered_keys(), kind, tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["SQ8", "HNSW8,Flat", "IVF9999,PQ8x4fs", "PCA8,IVF64,SQ8"])

@@ -13,7 +13,7 @@ import pytest
 from test_index_dense import clustered_keys
 
 from index import gpu
-from index.faiss_store import FaissStore, build_faiss
+from index.faiss_store import FaissStore
 
 KINDS = pytest.mark.parametrize("kind", ["Flat", "SQfp16", "IVF64,SQ8", "IVF64_HNSW32,SQ8"])
 
@@ -59,7 +59,7 @@ def test_an_index_is_trained_filled_and_searched_there(
     if inverted:
         centroids, filled = card.taken
         assert isinstance(centroids, faiss.IndexFlat)
-        assert centroids.ntotal == 64  # it was trained with
+        assert centroids.ntotal == 64  # lists were trained with it
         assert filled.ntotal == len(keys)
     assert card.returned == card.taken[1:]  # exact keys are written where they are
     store = FaissStore.open(file, keys.shape, written.probes)
@@ -81,14 +81,16 @@ def test_an_index_is_trained_filled_and_searched_there(
 
 
 def test_what_the_gpu_cannot_take_stays_on_the_cpu_and_is_told(
-    card: Card, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    card: Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(*given: Any, **named: Any) -> Any:
         raise RuntimeError("Error in cloner at GpuCloner.cpp:1\nnot implemented on GPU")
 
     monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", refuse)
     keys = clustered_keys()
-    assert build_faiss(keys, "IVF64,SQ8").ntotal == len(keys)
+    store, recall = FaissStore.write(tmp_path / "faiss.index", keys, "IVF64,SQ8")
+    assert recall > 0.9
+    assert store.search(keys[:1].astype(np.float32), 1)[0, 0] == 0
     assert "stays on the CPU" in caplog.text
     assert "(not implemented on GPU)" in caplog.text
 

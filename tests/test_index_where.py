@@ -17,7 +17,7 @@ from index import retriever as retrieving
 from index.dates import first_day, iso_date, last_day
 from index.errors import UserError
 from index.export import export_parquet
-from index.faiss_store import FaissStore, build_faiss
+from index.faiss_store import FaissStore
 from index.grow import remove_documents
 from index.retriever import Retriever
 from index.sources import Document, read_documents
@@ -148,14 +148,15 @@ def test_a_few_of_many_keys_are_searched_exactly(
 
 
 @pytest.mark.parametrize("kind", ["Flat", "IVF16,SQ8", "few"])
-def test_hidden_keys_are_never_found(kind: str) -> None:
+def test_hidden_keys_are_never_found(tmp_path: Path, kind: str) -> None:
     keys = clustered_keys(2000)
     shown = np.flatnonzero(np.random.default_rng(3).random(len(keys)) < 0.3)
     hidden = np.setdiff1d(np.arange(len(keys)), shown)
-    few = kind == "few"
-    store = (
-        FaissStore.of_few(keys, shown) if few else FaissStore(build_faiss(keys, kind), 16, hidden)
-    )
+    if kind == "few":
+        store = FaissStore.of_few(keys, shown)
+    else:
+        FaissStore.write(tmp_path / "faiss.index", keys, kind)
+        store = FaissStore.open(tmp_path / "faiss.index", keys.shape, 16, hidden)
     queries = keys[:40].astype(np.float32)
     ids = store.search(queries, 10)
     exact = shown[Exhaustive(keys[shown]).search(queries, 10)]
