@@ -5,15 +5,17 @@
 Time: a build with MiniLM against ``SentenceTransformer.encode`` (batches of 32) of the same
 chunks, as it comes (float32) and in the number format that the build uses (``index.devices``), by
 turns in one process, the models loaded beforehand; wall and processor time.
-Memory: builds with hashed words for keys, of the corpus and of ten times its text, each in a
-process of its own: the peak of the resident size (it counts pages of mapped files, which the system
-takes back when it needs them) and of its anonymous part. Prints two JSON objects.
+Memory: builds of the corpus and of ten times its text, each in a process of its own, with the means
+of MiniLM's word vectors for keys (far quicker, and they cluster as keys do): the peak of the
+resident size (it counts pages of mapped files, which the system takes back when it needs them) and
+of its anonymous part. Prints two JSON objects.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -92,23 +94,38 @@ def memory(corpus: Path, folder: Path, limit: int) -> dict[str, Any]:
     documents = list(
         islice((d for d in read_documents([corpus]) if isinstance(d, Document)), limit)
     )
+    embedder = word_vectors(folder / "embedder")
     found: dict[str, Any] = {}
     for times in (1, TIMES):
         source = write(folder / f"{times}.jsonl", copies(documents, times))
-        for name, peak in peaks(source, folder / f"index{times}").items():
+        for name, peak in peaks(source, folder / f"index{times}", embedder).items():
             found[f"{name}_{times}x"] = peak
     for name in ("resident", "anonymous"):
         found[f"{name}_growth"] = found[f"{name}_mb_{TIMES}x"] / found[f"{name}_mb_1x"]
     return found
 
 
-def peaks(source: Path, out: Path) -> dict[str, float]:
+def word_vectors(folder: Path) -> Path:
+    """A copy of MiniLM without its layers."""
+    from transformers import AutoModel
+
+    from index.weights import resolve
+
+    shutil.copytree(resolve("minilm"), folder)
+    model = AutoModel.from_pretrained(folder)
+    model.encoder.layer = model.encoder.layer[:0]
+    model.config.num_hidden_layers = 0
+    model.save_pretrained(folder)
+    return folder
+
+
+def peaks(source: Path, out: Path, embedder: Path) -> dict[str, float]:
     code = (
         "import sys; from pathlib import Path; from index.build import build_index;"
-        "m = build_index([Path(sys.argv[1])], Path(sys.argv[2]), embedder='hashing');"
+        "m = build_index([Path(sys.argv[1])], Path(sys.argv[2]), embedder=sys.argv[3]);"
         "print(m.num_chunks)"
     )
-    command = [sys.executable, "-c", code, str(source), str(out)]
+    command = [sys.executable, "-c", code, str(source), str(out), str(embedder)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     resident = anonymous = 0
     while child.poll() is None:

@@ -22,7 +22,7 @@ _LOG = logging.getLogger(__name__)
 FILE = "faiss.index"
 TRIED = 10_000
 """Keys on which a type that someone asks for is tried: enough to train any code."""
-AT_A_TIME = 16
+AT_A_TIME = 4
 """Questions searched before the file is mapped anew, when a build measures."""
 POINTS_PER_CENTROID = 39
 """FAISS warns below this; a corpus too small for a type gets a smaller number of lists."""
