@@ -74,16 +74,17 @@ def _trained(keys: Stored, kind: str, folder: Path) -> Any:
 def _centroids(keys: Stored, rows: Ids, lists: int, folder: Path) -> Keys:
     """Centroids [lists, dim] of some keys by k-means, of unit length as FAISS makes those of an
     inner product (spherical k-means; Dhillon & Modha 2001)."""
-    from faiss.contrib import clustering
-
-    kmeans: Any = clustering.kmeans
     with ArrayWriter(folder / "sample.npy", keys.dtype, keys.shape[1:]) as sample:
         for part in rows_in_blocks(keys, rows, BLOCK):
             sample.extend(part)
     keys_on_disk = _OnDisk(mapped(folder / "sample.npy"))
     with Path(os.devnull).open("w") as quiet, redirect_stdout(quiet):
+        from faiss.contrib import clustering  # it says that it lacks SciPy, needed for sparse keys
+
+        kmeans: Any = clustering.kmeans
         centroids: Keys = kmeans(lists, keys_on_disk, niter=TURNS, verbose=False)
-    centroids /= np.linalg.norm(centroids, axis=1, keepdims=True)
+    lens = np.linalg.norm(centroids, axis=1, keepdims=True)
+    centroids /= np.maximum(lens, np.finfo(np.float32).tiny)
     return centroids
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +62,17 @@ def test_the_file_is_the_one_that_faiss_writes(
     assert added.count == (len(keys) if kind in OTHERWISE else 0)
     (tmp_path / "sample.npy").unlink(missing_ok=True)
     assert [file.name for file in tmp_path.iterdir()] == ["faiss.index"]
+
+
+def test_nothing_is_printed_without_scipy(tmp_path: Path) -> None:
+    """FAISS's k-means says on stdout that it lacks it; some read what a build prints."""
+    script = (
+        "import sys, numpy as np; from pathlib import Path; sys.modules['scipy'] = None;"
+        "from index.faiss_build import write_faiss;"
+        "keys = np.random.default_rng(0).normal(size=(400, 8)).astype(np.float16);"
+        "write_faiss(Path(sys.argv[1], 'faiss.index'), keys, 'IVF8,SQ8', Path(sys.argv[1]))"
+    )
+    run = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True)
+    assert run.returncode == 0, run.stderr.decode()
+    assert run.stdout == b""
+    assert (tmp_path / "faiss.index").stat().st_size > 400 * 8
