@@ -1,12 +1,14 @@
 """How fast and how exactly keys are found, from ten thousand to a million of them.
 
     python benchmarks/search.py --sizes 10000 100000 1000000
+    python benchmarks/search.py --sizes 10000000 --type IVF16384_HNSW32,SQ8
     python benchmarks/search.py --keys my-index/v1/keys.npy --sizes 50000
 
 One line of JSON a size: FAISS type, build seconds, lists visited (chosen as a build chooses them),
 recall@10 on keys that are not in the database, milliseconds of one question through ``DenseIndex``
 and through bare FAISS on the same file, one thread each (their ratio is what our wrapping costs),
-bytes a chunk, seconds from opening the files to the first result. Without --keys they are
+bytes a chunk, seconds from opening the files to the first result, the peak of the memory that
+building took (MB, all that is resident). Without --keys they are
 synthetic: a mixture of 2,000 unequal clusters of low rank, as embeddings of text are. --plot draws
 recall and milliseconds by size. --milvus sends the keys to a server too: the share of the ten
 nearest that both stores find, and its milliseconds.
@@ -30,6 +32,7 @@ from typing import Any
 import faiss
 import numpy as np
 
+from index.arrays import ArrayWriter, in_blocks, mapped
 from index.dense import DenseIndex
 from index.faiss_store import FaissStore, faiss_type, visit
 from index.milvus_store import MilvusStore
@@ -49,42 +52,57 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     for size in options.sizes:
-        every = np.load(options.keys) if options.keys else synthetic(size + QUERIES)
-        order = np.random.default_rng(2).permutation(len(every))[: size + QUERIES]
-        keys, queries = every[order[QUERIES:]], every[order[:QUERIES]].astype(np.float32)
-        row = measured(keys, queries, options.type or faiss_type(len(keys)), options.milvus)
+        with tempfile.TemporaryDirectory() as name:
+            file = Path(name) / "keys.npy"
+            queries = kept_out(options.keys, size, file) if options.keys else synthetic(size, file)
+            keys = mapped(file)
+            row = measured(keys, queries, options.type or faiss_type(len(keys)), options.milvus)
         print(json.dumps(row), flush=True)
         rows.append(row)
     if options.plot:
         draw(rows, options.plot)
 
 
-def synthetic(num: int) -> Any:
-    """float16 unit keys [num, DIM]."""
+def kept_out(source: Path, size: int, file: Path) -> Any:
+    """Writes up to ``size`` of an index's keys; others of them as questions, float32 [n, dim]."""
+    every = np.load(source)
+    order = np.random.default_rng(2).permutation(len(every))[: size + QUERIES]
+    np.save(file, every[order[QUERIES:]])
+    return every[order[:QUERIES]].astype(np.float32)
+
+
+def synthetic(num: int, file: Path) -> Any:
+    """Writes float16 unit keys [num, DIM]; more of them as questions, float32 [QUERIES, DIM]."""
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(CLUSTERS, DIM)) + 0.7 * rng.normal(size=DIM)
     spread = rng.normal(size=(CLUSTERS // 10, RANK, DIM)) / RANK**0.5
     weights = rng.zipf(1.3, CLUSTERS).clip(max=200).astype(float)
-    cluster = rng.choice(CLUSTERS, num, p=weights / weights.sum())
-    keys = np.empty((num, DIM), np.float16)
-    for start in range(0, num, BLOCK):
-        part = cluster[start : start + BLOCK]
+    cluster = rng.choice(CLUSTERS, QUERIES + num, p=weights / weights.sum())
+
+    def drawn(part: Any) -> Any:
         local = np.einsum(
             "nr,nrd->nd", rng.normal(size=(len(part), RANK)), spread[part % len(spread)]
         )
         block = centres[part] + 1.2 * local + 0.3 * rng.normal(size=(len(part), DIM))
-        keys[start : start + BLOCK] = block / np.linalg.norm(block, axis=1, keepdims=True)
-    return keys
+        return block / np.linalg.norm(block, axis=1, keepdims=True)
+
+    queries = drawn(cluster[:QUERIES]).astype(np.float32)
+    with ArrayWriter(file, np.float16, (DIM,)) as keys:
+        for start in range(QUERIES, len(cluster), BLOCK):
+            keys.extend(drawn(cluster[start : start + BLOCK]))
+    return queries
 
 
 def measured(keys: Any, queries: Any, kind: str, milvus: str | None) -> dict[str, Any]:
     """All figures of one database."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here on
         begin = time.perf_counter()
         written, recall = FaissStore.write(folder / "faiss.index", keys, kind)
         probes, seconds = written.probes, time.perf_counter() - begin
         del written
+        peak = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
         size = (folder / "faiss.index").stat().st_size
         begin = time.perf_counter()
         store = FaissStore.open(folder / "faiss.index", keys.shape, probes)
@@ -103,6 +121,7 @@ def measured(keys: Any, queries: Any, kind: str, milvus: str | None) -> dict[str
             "keys": len(keys),
             "type": kind,
             "build_s": round(seconds, 1),
+            "build_mb": int(peak) // 1024,
             "probes": probes,
             "recall_at_build": round(recall, 3),
             "recall_at_10": round(float(np.mean(shared)), 3),
@@ -168,8 +187,9 @@ def nearest(keys: Any, queries: Any) -> Any:
     """Exact ids [queries, 10]."""
     cosines = np.empty((len(queries), 0), np.float32)
     ids = np.empty((len(queries), 0), np.int64)
-    for start in range(0, len(keys), BLOCK):
-        block = keys[start : start + BLOCK].astype(np.float32)
+    blocks = zip(range(0, len(keys), BLOCK), in_blocks(keys, BLOCK), strict=True)
+    for start, stored in blocks:
+        block = stored.astype(np.float32)
         near, places = faiss.knn(queries, block, 10, metric=faiss.METRIC_INNER_PRODUCT)
         cosines, ids = np.hstack([cosines, near]), np.hstack([ids, places + start])
     return np.take_along_axis(ids, np.argsort(-cosines, axis=1)[:, :10], 1)
