@@ -24,6 +24,8 @@ TRIED = 10_000
 """Keys on which a type that someone asks for is tried: enough to train any code."""
 AT_A_TIME = 4
 """Questions searched before the file is mapped anew, when a build measures."""
+READ = 32 << 20
+"""Bytes of inverted lists read before that."""
 POINTS_PER_CENTROID = 39
 """FAISS warns below this; a corpus too small for a type gets a smaller number of lists."""
 
@@ -97,15 +99,35 @@ def num_probes(opened: Callable[[], Any], keys: Stored) -> tuple[int, float]:
     ivf = faiss.try_extract_index_ivf(faiss_index)
 
     def search(queries: Keys, depth: int, probes: int) -> Ids:
-        found = []
-        for start in range(0, len(queries), AT_A_TIME):
-            visit(faiss_index := opened(), probes)
-            found.append(faiss_index.search(queries[start : start + AT_A_TIME], depth)[1])
-        return np.concatenate(found)
+        parts = [queries[start : start + AT_A_TIME] for start in range(0, len(queries), AT_A_TIME)]
+        return np.concatenate([_searched(opened, part, depth, probes) for part in parts])
 
     if ivf is None:
         return 0, fewest_probes(search, keys, 1)[1]
     return fewest_probes(search, keys, ivf.nlist)
+
+
+def _searched(opened: Callable[[], Any], queries: Keys, depth: int, probes: int) -> Ids:
+    """What a search finds that visits ``probes`` lists, of which some ``READ`` bytes are read at a
+    time; at once behind a transform, or where distances depend on all lists."""
+    import faiss
+
+    visit(faiss_index := opened(), probes)
+    plain = isinstance(faiss_index, faiss.IndexIVF)
+    if not plain or isinstance(faiss_index, faiss.IndexIVFFastScan):
+        ids: Ids = faiss_index.search(queries, depth)[1]
+        return ids
+    near, lists = faiss_index.quantizer.search(queries, probes)
+    per_list = faiss_index.ntotal / faiss_index.nlist * (faiss_index.code_size + 8)
+    size = max(1, int(READ / len(queries) / per_list))
+    found = []
+    for start in range(0, probes, size):
+        part = slice(start, start + size)
+        visit(faiss_index := opened(), lists[:, part].shape[1])
+        found.append(faiss_index.search_preassigned(queries, depth, lists[:, part], near[:, part]))
+    scores, places = (np.hstack(columns) for columns in zip(*found, strict=True))
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :depth]
+    return np.take_along_axis(places, best, axis=1)
 
 
 def visit(faiss_index: Any, count: int) -> None:

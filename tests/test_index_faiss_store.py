@@ -144,3 +144,20 @@ def test_no_more_lists_are_made_than_can_be_trained() -> None:
     assert fitted("IVF16,Flat", 10) == "IVF1,Flat"
     assert fitted("IVF16,Flat", 10**6) == "IVF16,Flat"
     assert fitted("", 10) == ""
+
+
+@pytest.mark.parametrize(
+    "kind", ["IVF64,SQ8", "IVF64_HNSW32,SQ8", "IVF64,PQ8x4fs", "PCA8,IVF64,SQ8"]
+)
+def test_lists_read_a_few_at_a_time_give_what_one_search_finds(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faiss_store, "READ", 4000)
+    keys = clustered_keys()
+    faiss_index = made(tmp_path, keys, kind)
+    queries = keys[::400].astype(np.float32)
+    opened = []
+    found = faiss_store._searched(lambda: opened.append(1) or faiss_index, queries, 11, 30)
+    visit(faiss_index, 30)
+    np.testing.assert_array_equal(found, faiss_index.search(queries, 11)[1])
+    assert len(opened) > 5 or kind in {"IVF64,PQ8x4fs", "PCA8,IVF64,SQ8"}
