@@ -24,7 +24,7 @@ TRIED = 10_000
 """Keys on which a type that someone asks for is tried: enough to train any code."""
 AT_A_TIME = 4
 """Questions searched before the file is mapped anew, when a build measures."""
-READ = 32 << 20
+READ = 8 << 20
 """Bytes of inverted lists read before that."""
 POINTS_PER_CENTROID = 39
 """FAISS warns below this; a corpus too small for a type gets a smaller number of lists."""
