@@ -34,6 +34,7 @@ from tokenizers import Tokenizer
 from index.assemble import key_text
 from index.build import build_index
 from index.chunks import CHUNK_SIZE, num_chunks, tokenize
+from index.devices import fast_dtype
 from index.keys import open_encoder
 from index.sources import Document, read_documents
 from index.store import TokenStore
@@ -46,7 +47,7 @@ TURNS = 2
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--corpus", type=Path)
+    parser.add_argument("--corpus", type=Path, required="--build" not in sys.argv)
     parser.add_argument("--chunks", type=int, default=600, help="for the comparison of times")
     parser.add_argument("--documents", type=int, default=1000, help="at most, for the memory")
     parser.add_argument("--build", type=Path, nargs=3, help=argparse.SUPPRESS)
@@ -63,8 +64,6 @@ def main() -> None:
 def times(corpus: Path, folder: Path, chunks: int) -> dict[str, Any]:
     """Seconds of builds and of plain encoding, summed over ``TURNS`` turns, and their ratios."""
     from sentence_transformers import SentenceTransformer
-
-    from index.devices import fast_dtype
 
     source = write(folder / "some.jsonl", some_chunks(corpus, chunks))
     encoder, plain = open_encoder("minilm"), SentenceTransformer(str(resolve("minilm")))

@@ -32,8 +32,8 @@ from typing import Any
 import faiss
 import numpy as np
 
-from index.arrays import ArrayWriter, in_blocks, mapped
-from index.dense import DenseIndex
+from index.arrays import ArrayWriter, mapped
+from index.dense import DenseIndex, numbered_blocks
 from index.faiss_store import FaissStore, faiss_type, visit
 from index.milvus_store import MilvusStore
 
@@ -187,8 +187,7 @@ def nearest(keys: Any, queries: Any) -> Any:
     """Exact ids [queries, 10]."""
     cosines = np.empty((len(queries), 0), np.float32)
     ids = np.empty((len(queries), 0), np.int64)
-    blocks = zip(range(0, len(keys), BLOCK), in_blocks(keys, BLOCK), strict=True)
-    for start, stored in blocks:
+    for start, stored in numbered_blocks(keys):
         block = stored.astype(np.float32)
         near, places = faiss.knn(queries, block, 10, metric=faiss.METRIC_INNER_PRODUCT)
         cosines, ids = np.hstack([cosines, near]), np.hstack([ids, places + start])
