@@ -3,9 +3,11 @@
     python -m eval.pararel pararel.tar.gz --corpus corpus.jsonl.xz --out folder
 
 Writes ``questions.jsonl`` (for ``retro eval paraphrases``) and ``passages.jsonl`` (for ``retro
-index build``). A fact is taken if a document with its subject for a title holds its object; its
-wordings are ParaRel's patterns (Elazar et al. 2021) with "what" for the object. The corpus is these
-documents and as many others as ``--others`` says. The archive's pickles are not read.
+index build``). A fact is taken if a document with its subject for a title holds its object. ParaRel
+(Elazar et al. 2021) words a relation as statements to be completed; ``pararel_forms.json`` holds
+them as questions, without the relations of many objects (a border, a twin city: one fact, several
+right answers). The corpus is these documents and as many others as ``--others`` says. The
+archive's pickles are not read.
 """
 
 from __future__ import annotations
@@ -27,7 +29,10 @@ from index.sources import Document, read_documents
 from retro.text import contains_answer
 
 Row = dict[str, Any]
-PATTERNS, FACTS = "graphs_json", "trex_lms_vocab"
+FACTS = "trex_lms_vocab"
+FORMS: dict[str, list[str]] = json.loads(
+    Path(__file__).with_name("pararel_forms.json").read_text(encoding="utf-8")
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -42,11 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     claim(options.out)
-    patterns, facts = read(options.archive)
+    facts = read(options.archive)
     documents = [d for d in read_documents([options.corpus]) if isinstance(d, Document)]
     rng = np.random.default_rng(options.seed)
     asked, used = questions(
-        patterns, facts, documents, rng, num_facts=options.facts, num_wordings=options.wordings
+        facts, documents, rng, num_facts=options.facts, num_wordings=options.wordings
     )
     rest = [n for n in rng.permutation(len(documents)) if n not in used][: options.others]
     chosen = [documents[n] for n in sorted([*used, *map(int, rest)])]
@@ -60,37 +65,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
 
-def read(archive: Path) -> tuple[dict[str, list[str]], dict[str, list[tuple[str, str]]]]:
-    """Patterns, and pairs of subject and object, by relation.
+def read(archive: Path) -> dict[str, list[tuple[str, str]]]:
+    """Pairs of subject and object, by relation.
 
     Raises:
         UserError: it is not ParaRel's archive.
     """
-    patterns: dict[str, list[str]] = {}
     facts: dict[str, list[tuple[str, str]]] = {}
     try:
         with tarfile.open(archive) as files:
             for member in files:
                 file = Path(member.name)
-                stream = files.extractfile(member) if file.suffix == ".jsonl" else None
-                if stream is None:
+                if file.suffix != ".jsonl" or file.parent.name != FACTS:
                     continue
-                rows = [
-                    json.loads(line) for line in io.TextIOWrapper(stream, "utf-8") if line.strip()
-                ]
-                if file.parent.name == PATTERNS:
-                    patterns[file.stem] = [row["pattern"] for row in rows]
-                elif file.parent.name == FACTS:
+                if stream := files.extractfile(member):
+                    lines = filter(str.strip, io.TextIOWrapper(stream, "utf-8"))
+                    rows = map(json.loads, lines)
                     facts[file.stem] = [(row["sub_label"], row["obj_label"]) for row in rows]
     except (OSError, tarfile.TarError, ValueError, KeyError) as error:
         raise UserError(f"{archive}: not ParaRel's archive ({error})") from error
-    if not patterns.keys() & facts.keys():
-        raise UserError(f"{archive}: no {PATTERNS}/*.jsonl and {FACTS}/*.jsonl in it")
-    return patterns, facts
+    if not facts:
+        raise UserError(f"{archive}: no {FACTS}/*.jsonl in it")
+    return facts
 
 
 def questions(
-    patterns: dict[str, list[str]],
     facts: dict[str, list[tuple[str, str]]],
     documents: Sequence[Document],
     rng: np.random.Generator,
@@ -104,10 +103,7 @@ def questions(
         titled[document.title].append(number)
     rows: list[Row] = []
     used: set[int] = set()
-    for relation in sorted(patterns.keys() & facts.keys()):
-        forms = list(dict.fromkeys(filter(None, map(wording, patterns[relation]))))
-        if len(forms) < 2:
-            continue
+    for relation in sorted(FORMS.keys() & facts.keys()):
         taken = 0
         for n in rng.permutation(len(facts[relation])):
             subject, answer = facts[relation][n]
@@ -116,7 +112,7 @@ def questions(
                 continue
             taken += 1
             used.update(holding)
-            for i, form in enumerate(rng.permutation(forms)[:num_wordings]):
+            for i, form in enumerate(rng.permutation(FORMS[relation])[:num_wordings]):
                 rows.append(
                     {
                         "id": f"{relation}-{taken}-{i}",
@@ -126,14 +122,6 @@ def questions(
                     }
                 )
     return rows, used
-
-
-def wording(pattern: str) -> str | None:
-    """A pattern as a question, its object asked for with "what"; None for one that lacks a side."""
-    if pattern.count("[X]") != 1 or pattern.count("[Y]") != 1:
-        return None
-    asked = pattern.replace("[Y]", "what").rstrip(" .") + "?"
-    return asked[0].upper() + asked[1:]
 
 
 if __name__ == "__main__":

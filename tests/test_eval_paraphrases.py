@@ -93,14 +93,11 @@ def archive(folder: Path, files: dict[str, list[dict[str, Any]]]) -> Path:
 def test_pararel_becomes_questions_and_a_corpus_that_holds_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    patterns = ["[X] was born in [Y].", "[Y] is where [X] was born .", "[X] was born.", "[X]: [Y]"]
     facts = [("Ann Ek", "Oslo"), ("Bo Dahl", "Rome"), ("Cy Berg", "Bern")]
+    labels = [{"sub_label": subject, "obj_label": answer} for subject, answer in facts]
+    borders = [{"sub_label": "Bears", "obj_label": "Bern"}]
     made = archive(
-        tmp_path,
-        {
-            "graphs_json/P19.jsonl": [{"pattern": pattern} for pattern in patterns],
-            "trex_lms_vocab/P19.jsonl": [{"sub_label": s, "obj_label": o} for s, o in facts],
-        },
+        tmp_path, {"trex_lms_vocab/P19.jsonl": labels, "trex_lms_vocab/P47.jsonl": borders}
     )
     documents = [
         {"id": "a", "title": "Ann Ek", "text": "Ann Ek comes from Oslo."},
@@ -111,14 +108,13 @@ def test_pararel_becomes_questions_and_a_corpus_that_holds_them(
     with lzma.open(corpus, "wt") as out:
         out.writelines(json.dumps(row) + "\n" for row in documents)
     out = tmp_path / "out"
-    pararel.main([str(made), "--corpus", str(corpus), "--out", str(out), "--others", "1"])
-    assert "3 questions of 1 facts, 2 documents" in capsys.readouterr().out
+    options = ["--out", str(out), "--others", "1", "--wordings", "9"]
+    pararel.main([str(made), "--corpus", str(corpus), *options])
+    assert "5 questions of 1 facts, 2 documents" in capsys.readouterr().out
     asked = read_questions(out / "questions.jsonl")
-    assert {q.question for q in asked} == {
-        "Ann Ek was born in what?",
-        "What is where Ann Ek was born?",
-        "Ann Ek: what?",
-    }
+    wordings = {q.question for q in asked}
+    assert {"Where was Ann Ek born?", "What is the birthplace of Ann Ek?"} < wordings
+    assert len(wordings) == 5
     assert {(q.title, q.answers) for q in asked} == {("P19 Ann Ek", ("Oslo",))}
     kept = [json.loads(line) for line in (out / "passages.jsonl").read_text().splitlines()]
     assert kept[0] == documents[0]
@@ -128,5 +124,11 @@ def test_another_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").write_bytes(b"no archive")
     with pytest.raises(UserError, match="not ParaRel's archive"):
         pararel.read(tmp_path / "x.tar.gz")
-    with pytest.raises(UserError, match=r"no graphs_json/\*.jsonl"):
+    with pytest.raises(UserError, match=r"no trex_lms_vocab/\*.jsonl"):
         pararel.read(archive(tmp_path, {"other/P1.jsonl": [{"pattern": "x"}]}))
+
+
+def test_every_relation_has_several_questions_about_its_subject() -> None:
+    for relation, forms in pararel.FORMS.items():
+        assert len(set(forms)) >= 4, relation
+        assert all(form.count("[X]") == 1 and form.endswith("?") for form in forms), relation
