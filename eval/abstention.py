@@ -138,14 +138,19 @@ def _conditions(found: Figures) -> Table:
 def _calibration(found: Figures) -> Table:
     keys = list(next(iter(found.values()))["em"]["intervals"])
     rows = [
-        [_mixture(name), LABELS[label], one["share_right"], *(one["intervals"][k] for k in keys)]
+        [
+            *(_mixture(name), LABELS[label], one["share_right"]),
+            *(one["intervals"][key] for key in keys),
+            one["ece_of_calibrated"],
+        ]
         for name, labels in found.items()
         for label, one in labels.items()
     ]
-    columns = ["questions", "right means", "share right", *map(_words, keys)]
+    columns = ["questions", "right means", "share right", *map(_words, keys), "ece by chance"]
     note = (
         "Coverage is of all questions: where the facts were taken from half of them, of the "
-        "answerable ones it is about twice that."
+        "answerable ones it is about twice that. *ece by chance*: what true probabilities would "
+        "show with so many questions."
     )
     return Table("Confidence as the probability of being right", columns, rows, note)
 

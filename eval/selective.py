@@ -139,6 +139,7 @@ def selection(rows: Sequence[Prediction], label: str, *, seed: int, num_resample
         "share_right": float(correct.mean()),
         "scores": {name: _ranking(score, correct, quality) for name, score in scores.items()},
         "intervals": {name: interval(metric) for name, metric in _WITH_INTERVAL.items()},
+        "ece_of_calibrated": metrics.ece_of_calibrated(confidence),
         "curves": {name: _curve(score, correct) for name, score in scores.items()},
         "reliability": np.transpose(metrics.reliability(confidence, correct)).tolist(),
     }

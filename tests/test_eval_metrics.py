@@ -173,6 +173,14 @@ def test_ece_by_hand() -> None:
     assert metrics.ece([0.1, 0.2, 0.8, 0.9], [0, 0, 1, 0], num_bins=2) == pytest.approx(0.25)
 
 
+def test_true_probabilities_show_an_error_by_chance_that_shrinks_with_the_rows() -> None:
+    few, many = ([0.2, 0.5, 0.8] * n for n in (10, 1000))
+    # one bin of ten coins: E|heads / 10 - .5| = .123
+    assert metrics.ece_of_calibrated([0.5] * 10, num_bins=1) == pytest.approx(0.123, abs=0.01)
+    assert metrics.ece_of_calibrated(few) > 5 * metrics.ece_of_calibrated(many)
+    assert metrics.ece_of_calibrated([0.0, 1.0] * 20) == 0
+
+
 def test_ece_of_the_base_rate_is_zero_and_brier_is_not_fooled() -> None:
     right = [1, 0, 0, 0] * 10
     assert metrics.ece([0.25] * 40, right) == pytest.approx(0)
