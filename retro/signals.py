@@ -49,12 +49,12 @@ class Signal(NamedTuple):
     source: str
 
 
-_DENSE = "distance to the database: knowing.md, scope"
+_DENSE = "distance to the nearest neighbours: Sun et al. 2022"
 _QPP = "query performance prediction: NQC, Shtok et al. 2012; WIG, Zhou & Croft 2007"
-_FUSION = "agreement of dense and lexical search: knowing.md, sufficiency"
+_FUSION = "agreement of dense and lexical search on a neighbour, of the neighbours on a document"
 _OVERLAP = "surface overlap: Doostmohammadi et al. 2023; rarity: Sparck Jones 1972"
 _SCOPE = "conformal p-value: Vovk et al. 2005; Bates et al. 2023"
-_GROUND = "grounding of the answer in its passage: knowing.md, grounding"
+_GROUND = "grounding of the answer in its passage: Rashkin et al. 2023"
 
 SIGNALS: dict[str, Signal] = {
     "dense_top1": Signal(-1, "distance (1 - cosine) of the nearest chunk", _DENSE),
@@ -80,7 +80,7 @@ SIGNALS: dict[str, Signal] = {
     "cover_sentence": Signal(+1, "the same, in one sentence and its title", _OVERLAP),
     "rarest_found": Signal(+1, "1 if any neighbour holds the question's rarest word", _OVERLAP),
     "question_words": Signal(0, "content words of the question", _QPP),
-    "answer_len": Signal(-1, "words of the answer", "length baseline: knowing.md, traps"),
+    "answer_len": Signal(-1, "words of the answer", "length baseline"),
     "answer_echo": Signal(-1, "share of the answer's words that the question has", _GROUND),
     "num_supporting": Signal(+1, "neighbours that hold the answer", _GROUND),
     "grounded": Signal(+1, "1 if the answer stands in its neighbour word for word", _GROUND),
@@ -94,8 +94,8 @@ SIGNALS: dict[str, Signal] = {
 in the question that no neighbour holds is the strongest sign of a near miss.
 """
 
-_POSTERIOR = "span posterior over all neighbours and none: knowing.md, sufficiency"
-_SEQUENCE = "sequence likelihood: knowing.md, generation"
+_POSTERIOR = "span posterior over all neighbours and none: Clark & Gardner 2018; Devlin et al. 2019"
+_SEQUENCE = "sequence likelihood: Malinin & Gales 2021"
 _DROPOUT = "Monte-Carlo dropout: Gal & Ghahramani 2016; BALD: Houlsby et al. 2011"
 _CONFLICT = "passages judged alone that contradict each other: retro.conflict"
 
