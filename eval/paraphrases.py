@@ -21,7 +21,7 @@ from eval.conditions import PRESENT, Answering, Prediction, each_asked
 from eval.questions import GoldDocuments, Question
 from eval.report import Report, Table, watched, write_rows
 from index.errors import UserError
-from retro.text import contains_answer, exact_match
+from retro.text import contains_answer, exact_match, same_answer
 
 Group = list[Prediction]
 
@@ -31,7 +31,9 @@ class Agreement:
     """Pairs of wordings of one fact: how many there are, and how many agree.
 
     ``said``: on the candidate; ``done``: on what a user sees, the answer or the refusal;
-    ``given`` and ``given_alike``: pairs of which both were answered, and those of them that agree.
+    ``given`` and ``given_alike``: pairs of which both were answered, and those of them that agree;
+    ``given_near``: those of them that say the same, one perhaps at more length ("Lyon", "Lyon,
+    France"; ``retro.text.same_answer``): answers are cut out of text, not chosen from a list.
     """
 
     num: int
@@ -39,6 +41,7 @@ class Agreement:
     done: int
     given: int
     given_alike: int
+    given_near: int
 
     @classmethod
     def of(cls, group: Group) -> Agreement:
@@ -47,8 +50,12 @@ class Agreement:
         given = [not (a.abstained or b.abstained) for a, b in pairs]
         refused = [a.abstained and b.abstained for a, b in pairs]
         alike = [g and s for g, s in zip(given, said, strict=True)]
+        near = [
+            g and same_answer(a.candidate, [b.candidate])
+            for g, (a, b) in zip(given, pairs, strict=True)
+        ]
         done = sum(r or a for r, a in zip(refused, alike, strict=True))
-        return cls(len(pairs), sum(said), done, sum(given), sum(alike))
+        return cls(len(pairs), sum(said), done, sum(given), sum(alike), sum(near))
 
 
 def run(
@@ -105,6 +112,7 @@ def consistency(groups: Sequence[Group], seed: int, num_resamples: int) -> dict[
         "candidates": [a.said / a.num for a in found],
         "shown": [a.done / a.num for a in found],
         "both_answered": [a.given_alike / a.given if a.given else np.nan for a in found],
+        "both_near": [a.given_near / a.given if a.given else np.nan for a in found],
         "right": [np.mean([row.right["f1"] for row in group]) for group in groups],
         "answered": [np.mean([not row.answer.abstained for row in group]) for group in groups],
     }
@@ -147,18 +155,20 @@ def _mixed(groups: Sequence[Group]) -> list[dict[str, Any]]:
 def tables(figures: dict[str, Any]) -> list[Table]:
     """Consistency of all facts, and of those that were found."""
     names = {"all": "all", "found": "found for every wording"}
-    keys = ("candidates", "shown", "both_answered", "right", "answered")
+    keys = ("candidates", "shown", "both_answered", "both_near", "right", "answered")
     rows = [
         [name, figures[key]["num_facts"], figures[key]["num_wordings"]]
         + [figures[key][which] for which in keys]
         for key, name in names.items()
     ]
     columns = ["facts", "number", "wordings", "same candidate", "same outcome", "same, answered"]
-    return [Table("Consistency", [*columns, "right", "answered"], rows)]
+    more = ["same or longer, answered", "right", "answered"]
+    return [Table("Consistency", [*columns, *more], rows)]
 
 
 _REMARK = (
     "*Same candidate*: pairs of wordings with the same candidate (SQuAD's normalisation), shown or "
-    "not. *Same outcome*: the same answer shown, or both declined. *Same, answered*: of the "
-    "pairs that were both answered. Every fact counts once; brackets: 95 % bootstrap over facts."
+    "not. *Same outcome*: the same answer shown, or both declined. *Same, answered*: of the pairs "
+    "that were both answered; *same or longer*: or one answer holds the other, or most of its "
+    'words ("Lyon", "Lyon, France"). Every fact counts once; brackets: 95 % bootstrap over facts.'
 )

@@ -70,8 +70,17 @@ def test_agreement_tells_candidates_from_what_is_shown(index: Path, tmp_path: Pa
     every = report.figures["all"]
     assert (every["candidates"][0], every["shown"][0]) == (0.5, 1.0)
     assert every["both_answered"] is None
-    assert Agreement.of([]) == Agreement(0, 0, 0, 0, 0)
+    assert Agreement.of([]) == Agreement(0, 0, 0, 0, 0, 0)
     assert held([])
+
+
+def test_an_answer_at_more_length_is_near_but_not_alike(index: Path, tmp_path: Path) -> None:
+    answerer = Forgetful(Retriever.open(index))
+    answerer.known[WORDINGS[2][1]] = "Mediterranean"
+    data = written(tmp_path, WORDINGS[:3])
+    report = run(answerer, read_questions(data), tmp_path, k=2, num_resamples=5)
+    every = report.figures["all"]
+    assert (every["both_answered"][0], every["both_near"][0]) == (pytest.approx(1 / 3), 1.0)
 
 
 def test_questions_without_a_second_wording_are_told(index: Path, tmp_path: Path) -> None:
