@@ -29,9 +29,10 @@ DISPUTE_SIGNALS = ("dispute", "num_conflicting")
 LEAST_PROBABLE = 0.3
 """Least probability, judged alone, with which a passage must answer to be a side."""
 
-EQUAL = 0.75
-"""The rival's probability by the answer's own from which two sides count as equals. Below it most
-disputes are innocent (a question has several answers): counted all, they cost .02 AUROC."""
+EQUAL = 0.9
+"""The rival's probability by the answer's own from which two sides count as equals. Of planted
+contradictions that are seen at all nearly every one is above; below it disputes are innocent as a
+rule (a question has several answers, or the rival answers another one)."""
 
 LEAST_COVERED = 0.9
 """A rival sentence's rarity share of the question, as a part of the answer's own sentence's."""
