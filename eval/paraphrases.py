@@ -46,16 +46,12 @@ class Agreement:
     @classmethod
     def of(cls, group: Group) -> Agreement:
         pairs = list(combinations([row.answer for row in group], 2))
-        said = [exact_match(a.candidate, [b.candidate]) for a, b in pairs]
-        given = [not (a.abstained or b.abstained) for a, b in pairs]
-        refused = [a.abstained and b.abstained for a, b in pairs]
-        alike = [g and s for g, s in zip(given, said, strict=True)]
-        near = [
-            g and same_answer(a.candidate, [b.candidate])
-            for g, (a, b) in zip(given, pairs, strict=True)
-        ]
-        done = sum(r or a for r, a in zip(refused, alike, strict=True))
-        return cls(len(pairs), sum(said), done, sum(given), sum(alike), sum(near))
+        said = sum(exact_match(a.candidate, [b.candidate]) for a, b in pairs)
+        refused = sum(a.abstained and b.abstained for a, b in pairs)
+        given = [(a, b) for a, b in pairs if not (a.abstained or b.abstained)]
+        alike = sum(exact_match(a.candidate, [b.candidate]) for a, b in given)
+        near = sum(same_answer(a.candidate, [b.candidate]) for a, b in given)
+        return cls(len(pairs), said, refused + alike, len(given), alike, near)
 
 
 def run(

@@ -121,9 +121,13 @@ def test_pararel_becomes_questions_and_a_corpus_that_holds_them(
     pararel.main([str(made), "--corpus", str(corpus), *options])
     assert "5 questions of 1 facts, 2 documents" in capsys.readouterr().out
     asked = read_questions(out / "questions.jsonl")
-    wordings = {q.question for q in asked}
-    assert {"Where was Ann Ek born?", "What is the birthplace of Ann Ek?"} < wordings
-    assert len(wordings) == 5
+    assert {q.question for q in asked} == {
+        "Where was Ann Ek born?",
+        "In what city was Ann Ek born?",
+        "What city is Ann Ek originally from?",
+        "Where is Ann Ek a native of?",
+        "What is the birthplace of Ann Ek?",
+    }
     assert {(q.title, q.answers) for q in asked} == {("P19 Ann Ek", ("Oslo",))}
     kept = [json.loads(line) for line in (out / "passages.jsonl").read_text().splitlines()]
     assert kept[0] == documents[0]
