@@ -13,7 +13,7 @@ the same eight passages read as text in the prompt of the same base decoder, whi
 at most as many tokens and may stop at the end of a line. On one thread.
 
 Turns alternate. Processor time is what is compared (on a busy machine wall time says little); the
-wall time of answers is shown beside it.
+wall time of answers is shown beside it. ``train`` runs on a GPU if there is one: wall time then.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ class Draw:
     def __init__(self, width: int, layers: int, chunks: int) -> None:
         self.width, self.layers, self.chunks, self.heads = width, layers, chunks, width // 64
         self.cross = list(range(2, layers, 3))  # every third layer, counted from 0
+        self.device = "cuda" if on_gpu() else "cpu"
 
 
 def ours(draw: Draw, *, frozen: bool) -> Callable[[], None]:
@@ -137,10 +138,10 @@ def ours(draw: Draw, *, frozen: bool) -> Callable[[], None]:
     config = RetroConfig(
         base.to_dict(), encoder, draw.cross, CHUNK, cca_dropout=0.0, copy_head=False
     )
-    model = RetroForCausalLM(config).train()
+    model = torch.nn.Module.to(RetroForCausalLM(config).train(), draw.device)
     model.base.requires_grad_(not frozen)
     rows = draw.chunks * K
-    ids = torch.randint(1, VOCABULARY, (1, draw.chunks * CHUNK))
+    ids = torch.randint(1, VOCABULARY, (1, draw.chunks * CHUNK)).to(draw.device)
     words = torch.randint(1, VOCABULARY, (rows, NEIGHBOUR))
     every = torch.arange(NEIGHBOUR).expand(rows, -1)
     yes = torch.ones_like(words, dtype=torch.bool)
@@ -148,7 +149,7 @@ def ours(draw: Draw, *, frozen: bool) -> Callable[[], None]:
     alike = torch.zeros(rows)
     neighbours = Rows(
         words, yes, torch.zeros_like(words), words, every, every, yes, yes, alike, place
-    )
+    ).to(draw.device)
     return stepping(
         model,
         lambda: (
@@ -177,9 +178,10 @@ def lucidrains(draw: Draw) -> Callable[[], None]:
         heads=draw.heads,
         dim_head=64,
         chunk_size=CHUNK,
-    ).train()
-    ids = torch.randint(1, VOCABULARY, (1, draw.chunks * CHUNK + 1))
-    retrieved = torch.randint(1, VOCABULARY, (1, draw.chunks, K, NEIGHBOUR))
+    )
+    model.train().to(draw.device)
+    ids = torch.randint(1, VOCABULARY, (1, draw.chunks * CHUNK + 1)).to(draw.device)
+    retrieved = torch.randint(1, VOCABULARY, (1, draw.chunks, K, NEIGHBOUR)).to(draw.device)
     return stepping(model, lambda: model(ids, retrieved=retrieved, return_loss=True))
 
 
@@ -257,7 +259,8 @@ class InContext:
 
         config = answerer.drafter.model.config
         self.retriever = answerer.retriever
-        self.model = load_base(config.base_name, answerer.drafter.model.dtype).eval()
+        base = load_base(config.base_name, answerer.drafter.model.dtype).eval()
+        self.model = base.to(answerer.drafter.model.device)
         self.tokenizer, self.num_tokens = answerer.drafter.windower.decoder, config.max_span
         self.ends = [answerer.drafter.model.eos, *self.tokenizer("\n")["input_ids"]]
         self.lengths: list[int] = []
@@ -267,7 +270,7 @@ class InContext:
 
         passages = "\n\n".join(self.retriever.search(question, 8).texts)
         prompt = f"{passages}\n\nQuestion: {question}\nAnswer:"
-        ids = torch.tensor([self.tokenizer(prompt)["input_ids"]])
+        ids = torch.tensor([self.tokenizer(prompt)["input_ids"]]).to(self.model.device)
         self.lengths.append(ids.shape[1])
         out = self.model.generate(
             ids,
@@ -294,8 +297,22 @@ def alternating(work: dict[str, Callable[[], None]], rounds: int) -> dict[str, f
     return {name: statistics.median(each) for name, each in times.items()}
 
 
+def on_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def seconds_of(work: Callable[[], Any]) -> float:
-    """Processor time of all threads."""
+    """Processor time of all threads; on a GPU, wall time until it is done."""
+    if on_gpu():
+        import torch
+
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        work()
+        torch.cuda.synchronize()
+        return time.perf_counter() - start
     start = time.process_time()
     work()
     return time.process_time() - start

@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from index.errors import UserError
 from retro.model import RetroForCausalLM
 from retro.optim import MasterAdamW, schedule
 from retro.processes import rank, sum_gradients, tell, total
@@ -60,12 +60,15 @@ def run(
 
     ``batches(n)`` gives the batches from number n on, the same ones each time it is called.
     ``loss``: this process's part of the batch's loss; the processes' parts add up to it.
+
+    Raises:
+        UserError: the loss was no number; the last checkpoint stays as it is.
     """
     optimiser = MasterAdamW(trained_parameters(*modules), recipe.lr)
     begin = _resume(model, optimiser, recipe, out)
     for module in modules:
         module.train()
-    losses = [0.0]
+    losses: list[Tensor] = []
     clock = saved = time.monotonic()
     for step, batch in enumerate(batches(begin), begin):
         if step >= recipe.steps:
@@ -76,21 +79,34 @@ def run(
             value.backward()
         sum_gradients(optimiser.parameters)
         norm = optimiser.step(schedule(step, recipe.steps, recipe.warmup))
-        losses = [*losses[-99:], total(value).item()]
+        losses = [*losses[-99:], total(value)]  # told later: a GPU is not waited for
         if (step + 1) % TOLD == 0:
+            _check_finite(losses, step, out)
             rate = (step + 1 - begin) * recipe.batch_size / (time.monotonic() - clock)
             log(
-                f"step {step + 1}/{recipe.steps}  loss {np.mean(losses):.3f}  "
+                f"step {step + 1}/{recipe.steps}  loss {torch.stack(losses).mean():.3f}  "
                 f"norm {norm:.2f}  {rate:.1f} examples/s"
             )
         if rank() == 0 and time.monotonic() - saved > 60 * recipe.checkpoint_minutes:
+            _check_finite(losses, step, out)
             _checkpoint(model, optimiser, recipe, step + 1, out)
             _report(model, modules, evaluate, step + 1, log)
             saved = time.monotonic()
+    _check_finite(losses, recipe.steps - 1, out)
     if rank() == 0:
         _checkpoint(model, optimiser, recipe, recipe.steps, out)
         _report(model, modules, evaluate, recipe.steps, log)
     model.eval()
+
+
+def _check_finite(losses: Sequence[Tensor], step: int, out: Path) -> None:
+    """Raises UserError once a loss was no number: every weight is lost from there on, and must not
+    take the place of the last checkpoint."""
+    if losses and not torch.stack(list(losses)).isfinite().all():
+        raise UserError(
+            f"{out}: the loss was no number at or before step {step + 1}; nothing was written "
+            "since the last checkpoint: go on from it with a lower --lr"
+        )
 
 
 def _report(

@@ -24,7 +24,7 @@ class MasterAdamW:
         ]
         self.inner = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))
 
-    def step(self, scale: float = 1.0, max_norm: float = 1.0) -> float:
+    def step(self, scale: float = 1.0, max_norm: float = 1.0) -> Tensor:
         """One update at ``lr * scale`` with clipped gradients; clears them; returns their norm."""
         for master, parameter in zip(self.masters, self.parameters, strict=True):
             master.grad = None if parameter.grad is None else parameter.grad.float()
@@ -36,7 +36,7 @@ class MasterAdamW:
         with torch.no_grad():
             for master, parameter in zip(self.masters, self.parameters, strict=True):
                 parameter.copy_(master)
-        return float(norm)
+        return norm
 
     def state(self) -> dict[str, Tensor]:
         """Masters and moments as flat tensors, for safetensors."""

@@ -119,10 +119,11 @@ def ensemble(
 def encoded(reading: Reading, batches: Iterable[Batch]) -> Iterator[Encoded]:
     """What the encoder makes of batches, in float32, without gradients."""
     for batch in batches:
-        rows = reading.rows(batch)
+        drawn = reading.drawn(batch).to(reading.model.device)
+        rows = drawn.rows
         with torch.no_grad():
             states = reading.model.encoder(rows.ids, rows.mask, rows.segments).float()
-        yield states, rows, reading.positive(batch, rows)
+        yield states, rows, drawn.positive
 
 
 def _each(states: Tensor, rows: Rows, positive: Tensor) -> Iterator[Encoded]:

@@ -39,6 +39,7 @@ BaseDecoder = Annotated[
     Literal["frozen", "lora", "full"],
     typer.Option(help="How the base decoder learns: not, by adapters, whole."),
 ]
+Encoder = Annotated[str, typer.Option(help="Neighbour encoder to tokenise for.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads; default: torch's own.")]
 
 
@@ -51,7 +52,7 @@ def prepare(
     hold_out: HoldOut = 40,
     limit: Annotated[int | None, typer.Option(min=1, help="Questions to keep.")] = None,
     seed: Annotated[int, typer.Option(help="Which questions are kept.")] = 11,
-    encoder: Annotated[str, typer.Option(help="Neighbour encoder to tokenise for.")] = "minilm",
+    encoder: Encoder = "minilm",
 ) -> None:
     """Tokenise passages and questions, search distractors, and write one training file.
 
@@ -207,11 +208,20 @@ def prepare_text(
     k: Annotated[int, typer.Option("-k", min=1, help="Neighbours a chunk.")] = 2,
     limit: Annotated[int | None, typer.Option(min=1, help="Sequences to keep.")] = None,
     seed: Annotated[int, typer.Option(help="Which sequences, and which documents to hold.")] = 11,
+    encoder: Encoder = "minilm",
 ) -> None:
     """Cut an index's documents into sequences and find every chunk's neighbours elsewhere."""
     from retro.train_setup import prepare_sequences
 
-    prepare_sequences(index, out, num_chunks=chunks, num_neighbours=k, limit=limit, seed=seed)
+    prepare_sequences(
+        index,
+        out,
+        num_chunks=chunks,
+        num_neighbours=k,
+        limit=limit,
+        seed=seed,
+        encoder=encoder,
+    )
 
 
 @app.command()

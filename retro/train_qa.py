@@ -9,14 +9,18 @@ model; knows nothing of search or of the command line.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from retro.ahead import ahead
 from retro.examples import Example, Sampler, WindowTable
 from retro.loop import Evaluate, Recipe, run
 from retro.model import RetroForCausalLM
@@ -29,6 +33,9 @@ from retro.windows import Rows, Windower
 
 Batch = list[tuple[int, list[int]]]
 """Example numbers, each with the windows it is trained with."""
+
+AHEAD = 16
+"""Batches that are made while a GPU computes."""
 
 POOL = 40
 """Batches sorted by length together: little padding, and still shuffled."""
@@ -59,6 +66,24 @@ class TrainConfig(Recipe):
         return changes
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A batch as a loss takes it: the encoder's ``rows``, and which spans of them answer,
+    ``positive`` [M, R, W] bool."""
+
+    batch: Batch
+    rows: Rows
+    positive: Tensor
+
+    def to(self, device: torch.device) -> Drawn:
+        """The same on another device."""
+        return Drawn(self.batch, self.rows.to(device), self.positive.to(device, non_blocking=True))
+
+    def pinned(self) -> Drawn:
+        """The same in memory that a GPU can copy from by itself."""
+        return Drawn(self.batch, self.rows.pinned(), self.positive.pin_memory())
+
+
 @dataclass
 class Reading:
     """What a stage trains on and with."""
@@ -70,13 +95,19 @@ class Reading:
     prompter: Prompter
     sampler: Sampler
 
-    def rows(self, batch: Batch) -> Rows:
-        """The encoder's rows of a batch, on the model's device."""
+    @cached_property
+    def with_blank(self) -> list[int]:
+        """The model's ``with_blank`` in main memory: a GPU is not asked token by token."""
+        return self.model.with_blank.tolist()
+
+    def drawn(self, batch: Batch) -> Drawn:
+        """A batch as a loss takes it, in main memory."""
         queries = [self.examples[n].query for n, _ in batch]
         windows = [[self.table.windows[c] for c in chunks] for _, chunks in batch]
-        return self.windower.rows(queries, windows).to(self.model.device)
+        rows = self.windower.rows(queries, windows)
+        return Drawn(batch, rows, self._positive(batch, rows))
 
-    def positive(self, batch: Batch, rows: Rows) -> Tensor:
+    def _positive(self, batch: Batch, rows: Rows) -> Tensor:
         """[M, R, W] bool: the annotated spans of every row."""
         longest = self.model.reader.max_span
         out = torch.zeros(*rows.tokens.shape, longest, dtype=torch.bool)
@@ -87,14 +118,16 @@ class Reading:
                     if last - first < longest:
                         out[row, first, last - first] = True
                 row += 1
-        return out.to(rows.tokens.device)
+        return out
 
 
-def reader_loss(reading: Reading, batch: Batch) -> Tensor:
+def reader_loss(reading: Reading, drawn: Drawn) -> Tensor:
     """-log P(gold spans or none), over all neighbours together, and half of it row by row."""
-    model, rows = reading.model, reading.rows(batch)
+    model = reading.model
+    drawn = drawn.to(model.device)
+    rows = drawn.rows
     states = model.encoder(rows.ids, rows.mask, rows.segments)
-    together, alone = span_losses(model.reader, states, rows, reading.positive(batch, rows))
+    together, alone = span_losses(model.reader, states, rows, drawn.positive)
     return mean(together) + 0.5 * mean(alone)
 
 
@@ -110,22 +143,24 @@ def span_losses(
     return span_loss(spans, placed.flatten(1, 2)), row_loss(logits, positive)
 
 
-def answer_loss(reading: Reading, batch: Batch) -> Tensor:
+def answer_loss(reading: Reading, drawn: Drawn) -> Tensor:
     """-log P(answer tokens) of the mixture, and half of it of the decoder alone, per token.
 
     The answer is spelled as it stands in the (first) gold window of the batch's row, so that
     the copy head can reach it. The encoder is not trained here.
     """
-    model, rows = reading.model, reading.rows(batch)
+    model, rows = reading.model, drawn.rows.to(reading.model.device)
     with torch.no_grad():
         states = model.encoder(rows.ids, rows.mask, rows.segments)
         context = model.read_states(rows, states)
-    questions = [reading.examples[n].question for n, _ in batch]
+    questions = [reading.examples[n].question for n, _ in drawn.batch]
     ids, mask, context.first = reading.prompter.prompts(questions)
-    answers = [_spelled(reading, number, chunks) for number, chunks in batch]
+    answers = [_spelled(reading, number, chunks) for number, chunks in drawn.batch]
     target = reading.prompter.answers(answers)
     device = model.device
-    scores = model.score(ids.to(device), mask.to(device), target.to(device), context)
+    with sdpa_kernel(SDPBackend.MATH) if device.type == "cuda" else nullcontext():
+        # Left padding sees nothing, of which a fused kernel's gradient is no number.
+        scores = model.score(ids.to(device), mask.to(device), target.to(device), context)
     return -(scores.mixed.sum() + 0.5 * scores.decoder.sum()) / total(scores.mask.sum())
 
 
@@ -134,12 +169,12 @@ def _spelled(reading: Reading, number: int, chunks: Sequence[int]) -> Sequence[i
     for chunk in chunks:
         for first, last in example.gold.get(chunk, ()):
             window = reading.table.windows[chunk]
-            head = int(reading.model.with_blank[int(window.tokens[first])])
+            head = reading.with_blank[int(window.tokens[first])]
             return [head, *(int(t) for t in window.tokens[first + 1 : last + 1])]
     raise ValueError(f"example {example.id} has no gold window in its batch")
 
 
-LOSSES: dict[str, Callable[[Reading, Batch], Tensor]] = {
+LOSSES: dict[str, Callable[[Reading, Drawn], Tensor]] = {
     "reader": reader_loss,
     "answer": answer_loss,
 }
@@ -168,11 +203,17 @@ def train(
     """Runs one stage, with checkpoints; started again on the same folder, it goes on where its
     last checkpoint stood, with the same batches."""
     compute = LOSSES[config.stage]
+    gpu = reading.model.device.type == "cuda"
+
+    def make(batch: Batch) -> Drawn:
+        drawn = reading.drawn(list(share(batch)))
+        return drawn.pinned() if gpu else drawn
+
     run(
         reading.model,
         stage_modules(reading.model, config),
-        lambda begin: batches(reading, config, begin),
-        lambda batch: compute(reading, list(share(batch))),
+        lambda begin: ahead(map(make, batches(reading, config, begin)), AHEAD if gpu else 0),
+        lambda drawn: compute(reading, drawn),
         config,
         out,
         evaluate,

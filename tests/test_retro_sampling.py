@@ -125,7 +125,7 @@ def test_an_ensembles_members_learn_and_differ(reading: Make) -> None:
         made.model.reader.load_state_dict(weights)
         with torch.no_grad():
             batch = next(batches(made, training.CONFIG))
-            return float(training.reader_loss(made, batch))
+            return float(training.reader_loss(made, made.drawn(batch)))
 
     assert loss(first) < 0.9 * loss(untrained)
 

@@ -263,14 +263,14 @@ def test_it_runs_from_the_command_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     base, encoder = folders
-    names = {"smollm2-135m": base, "minilm": encoder}
+    names = {"smollm2-135m": base, "other": encoder}
     monkeypatch.setattr(weights, "resolve", lambda name: names.get(name) or Path(name))
     monkeypatch.setattr(retrofit_module, "resolve", weights.resolve)
     monkeypatch.setattr(train_setup, "retrofit", partial(retrofit, **SHAPE))
     index = tiny.write_index(tmp_path / "index", CHUNK)
     file, out = str(tmp_path / "text.npz"), str(tmp_path / "out")
     prepare = ["train", "prepare-text", "--index", str(index), "--out", file, "--chunks", "3"]
-    assert cli.main(prepare) == cli.DONE
+    assert cli.main([*prepare, "--encoder", "other"]) == cli.DONE
     run = ["train", "lm", "--prepared", file, "--out", out, "--steps", "2", "--batch-size", "2"]
     assert cli.main(run) == cli.DONE
     assert "bpb off" in capsys.readouterr().out

@@ -97,12 +97,12 @@ def test_a_short_run_lowers_the_loss_and_touches_its_own_stage_alone(
     batch = [(n, made.sampler.draw(n, 0)) for n in range(6)]
     before = state(made.model)
     with torch.no_grad():
-        loss = LOSSES[stage](made, batch).item()
+        loss = LOSSES[stage](made, made.drawn(batch)).item()
     config = replace(CONFIG, stage=stage, steps=40, removed=0.0)
     train(made, config, tmp_path, log=silent)
     assert not made.model.training
     with torch.no_grad():
-        assert LOSSES[stage](made, batch).item() < 0.95 * loss
+        assert LOSSES[stage](made, made.drawn(batch)).item() < 0.95 * loss
     after = made.model.state_dict()
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"reader": {"encoder", "reader"}, "answer": {"cca", "gate"}}[stage]
@@ -138,8 +138,8 @@ def test_the_reader_learns_to_find_answers(reading: Make, tmp_path: Path) -> Non
 def test_gold_spans_of_the_loss_spell_the_answers(reading: Make) -> None:
     made = reading(removed=0.0)
     batch = [(n, made.sampler.draw(n, 0)) for n in range(len(made.examples))]
-    rows = made.rows(batch)
-    positive = made.positive(batch, rows)
+    drawn = made.drawn(batch)
+    rows, positive = drawn.rows, drawn.positive
     found = {}
     for row, start, extra in torch.nonzero(positive).tolist():
         assert rows.may_start[row, start]
@@ -157,8 +157,9 @@ def test_the_readers_loss_is_that_of_none_where_gold_is_taken_away(reading: Make
     (number,) = (n for n, e in enumerate(made.examples) if not e.gold)
     batch = [(number, made.sampler.draw(number, 0)[:1])]
     with torch.no_grad():
-        loss = reader_loss(made, batch)
-        null = made.model.read(made.rows(batch)).spans.log_null
+        drawn = made.drawn(batch)
+        loss = reader_loss(made, drawn)
+        null = made.model.read(drawn.rows).spans.log_null
     torch.testing.assert_close(loss, -1.5 * null[0])  # together, and half of it row by row
 
 
@@ -228,6 +229,20 @@ def test_stopped_and_resumed_is_as_if_never_stopped(
     ours, theirs = whole.model.state_dict(), parts.model.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert json.loads((tmp_path / "parts/step.json").read_text())["step"] == config.steps
+
+
+@pytest.mark.parametrize("minutes", [0, 99])
+def test_a_loss_that_is_no_number_stops_the_run_and_takes_no_checkpoints_place(
+    minutes: float, reading: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(made := reading(), replace(CONFIG, steps=4), tmp_path, log=silent)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    usual = LOSSES["reader"]
+    monkeypatch.setitem(LOSSES, "reader", lambda *given: usual(*given) * float("nan"))
+    with pytest.raises(UserError, match=r"no number at or before step"):
+        train(made, replace(CONFIG, checkpoint_minutes=minutes), tmp_path, log=silent)
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+    assert json.loads((tmp_path / "step.json").read_text())["step"] == 4
 
 
 def test_a_finished_run_started_again_changes_nothing(reading: Make, tmp_path: Path) -> None:
