@@ -132,9 +132,13 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         if self._pass is not None:
             self._pass.entered = args[0] if args else kwargs["hidden_states"]
 
-    def _keep_hidden(self, _: nn.Module, args: tuple[Any, ...]) -> None:
+    def _keep_hidden(self, _: nn.Module, args: tuple[Any, ...]) -> tuple[Tensor]:
+        """Copied, so that a part of the sequences (``logits_to_keep``) lies in one piece: else a
+        linear layer copies its whole weight, the vocabulary's, once for every sequence."""
+        hidden = args[0].clone(memory_format=torch.contiguous_format)
         if self._pass is not None:
-            self._pass.hidden = args[0]
+            self._pass.hidden = hidden
+        return (hidden,)
 
     def _adder(self, number: int) -> Any:
         def add(_module: nn.Module, _args: Any, output: Any) -> Any:

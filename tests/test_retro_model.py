@@ -394,6 +394,20 @@ def test_scores_are_the_log_probabilities_of_generation(family: str, copy_head: 
         assert not scores.gate.any()
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_output_head_is_given_answers_in_one_piece(count: int) -> None:
+    """Not as a view into whole sequences, for which it would copy its weight."""
+    made, seen = tiny.model(), []
+    prompt, mask = prompts([M, 2][:count])
+    head = made.base.get_output_embeddings()
+    head.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    with torch.no_grad():
+        made.score(prompt, mask, torch.full((count, 3), 5), None)
+    [hidden] = seen
+    assert hidden.shape[:2] == (count, 3)
+    assert hidden.stride() == torch.empty(hidden.shape).stride()
+
+
 def test_what_can_be_written_next_has_mass_one() -> None:
     made = tiny.model()
     prompt, _ = prompts([M, 2])
