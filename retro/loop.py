@@ -69,6 +69,7 @@ def run(
     for module in modules:
         module.train()
     losses: list[Tensor] = []
+    norm = torch.zeros(())
     clock = saved = time.monotonic()
     for step, batch in enumerate(batches(begin), begin):
         if step >= recipe.steps:
@@ -81,31 +82,32 @@ def run(
         norm = optimiser.step(schedule(step, recipe.steps, recipe.warmup))
         losses = [*losses[-99:], total(value)]  # told later: a GPU is not waited for
         if (step + 1) % TOLD == 0:
-            _check_finite(losses, step, out)
+            _check_finite([*losses, norm], step, out)
             rate = (step + 1 - begin) * recipe.batch_size / (time.monotonic() - clock)
             log(
                 f"step {step + 1}/{recipe.steps}  loss {torch.stack(losses).mean():.3f}  "
                 f"norm {norm:.2f}  {rate:.1f} examples/s"
             )
         if rank() == 0 and time.monotonic() - saved > 60 * recipe.checkpoint_minutes:
-            _check_finite(losses, step, out)
+            _check_finite([*losses, norm], step, out)
             _checkpoint(model, optimiser, recipe, step + 1, out)
             _report(model, modules, evaluate, step + 1, log)
             saved = time.monotonic()
-    _check_finite(losses, recipe.steps - 1, out)
+    _check_finite([*losses, norm], recipe.steps - 1, out)
     if rank() == 0:
         _checkpoint(model, optimiser, recipe, recipe.steps, out)
         _report(model, modules, evaluate, recipe.steps, log)
     model.eval()
 
 
-def _check_finite(losses: Sequence[Tensor], step: int, out: Path) -> None:
-    """Raises UserError once a loss was no number: every weight is lost from there on, and must not
+def _check_finite(told: Sequence[Tensor], step: int, out: Path) -> None:
+    """Raises UserError if one of these is no number: losses, and the gradient's norm of the last
+    step (an earlier one's shows in the next loss). Every weight is lost from there on, and must not
     take the place of the last checkpoint."""
-    if losses and not torch.stack(list(losses)).isfinite().all():
+    if not all(value.isfinite() for value in told):
         raise UserError(
-            f"{out}: the loss was no number at or before step {step + 1}; nothing was written "
-            "since the last checkpoint: go on from it with a lower --lr"
+            f"{out}: the loss was no number at or before step {step + 1}, or its gradient; nothing "
+            "was written since the last checkpoint: go on from it with a lower --lr"
         )
 
 

@@ -77,7 +77,8 @@ class Drawn:
 
     def to(self, device: torch.device) -> Drawn:
         """The same on another device."""
-        return Drawn(self.batch, self.rows.to(device), self.positive.to(device, non_blocking=True))
+        positive = self.positive.to(device, non_blocking=device.type == "cuda")
+        return Drawn(self.batch, self.rows.to(device), positive)
 
     def pinned(self) -> Drawn:
         """The same in memory that a GPU can copy from by itself."""

@@ -85,8 +85,9 @@ class Rows:
     place: Tensor
 
     def to(self, device: torch.device | str) -> Rows:
-        """The same rows on another device, without waiting for it if the memory is pinned."""
-        moved = {name: value.to(device, non_blocking=True) for name, value in vars(self).items()}
+        """The same rows on another device; a GPU is not waited for if the memory is pinned."""
+        ahead = torch.device(device).type == "cuda"  # the other way the values would come too late
+        moved = {name: value.to(device, non_blocking=ahead) for name, value in vars(self).items()}
         return Rows(**moved)
 
     def pinned(self) -> Rows:

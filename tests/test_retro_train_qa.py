@@ -245,6 +245,21 @@ def test_a_loss_that_is_no_number_stops_the_run_and_takes_no_checkpoints_place(
     assert json.loads((tmp_path / "step.json").read_text())["step"] == 4
 
 
+def test_a_gradient_that_is_no_number_takes_no_checkpoints_place_either(
+    reading: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the last step, whose own loss is still a number."""
+    train(made := reading(), replace(CONFIG, steps=4), tmp_path, log=silent)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    usual, length = LOSSES["reader"], made.model.reader.length
+    monkeypatch.setitem(
+        LOSSES, "reader", lambda *given: usual(*given) + (length.float() * 0).sum().sqrt()
+    )
+    with pytest.raises(UserError, match="or its gradient"):
+        train(made, replace(CONFIG, steps=5), tmp_path, log=silent)
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
 def test_a_finished_run_started_again_changes_nothing(reading: Make, tmp_path: Path) -> None:
     made = reading()
     train(made, CONFIG, tmp_path, log=silent)
