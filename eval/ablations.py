@@ -1,6 +1,7 @@
 """``retro eval ablations``: the same questions, the same checkpoint, one part changed at a time.
 
-- *neighbours*: how many, and found by meaning, by words or by both.
+- *neighbours*: how many, all of them read, and found by meaning, by words or by both.
+- *read*: how many of the neighbours found are read, those that match the question best.
 - *written by*: who writes the answer. The reader alone (its likeliest span); reader and decoder
   together, as shipped; the decoder by cross-attention without copying; the base decoder with the
   same passages in its prompt (in-context reading); the base decoder without any.
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 NUMBERS = (1, 2, 4, 8, 16)
 """Neighbours tried."""
 
+READ = (1, 2, 4, 6)
+"""Numbers of them that are read, where they are fewer than those found."""
+
 FOUND_BY = {"both": LEXICAL_WEIGHT, "meaning": 0.0, "words": 1.0}
 """How much BM25 counts in each kind of search."""
 
@@ -49,26 +53,32 @@ Write = Callable[[Sequence[Question], "Sequence[Neighbours]"], list[str]]
 
 @dataclass(frozen=True)
 class Variant:
-    """What is changed: ``part`` of the table, the number of neighbours, how they are found and by
-    whom the answer is written."""
+    """What is changed: ``part`` of the table, the number of neighbours, how many of them are read
+    (None: as many as the answerer reads), how they are found and by whom the answer is written."""
 
     part: str
     k: int = 8
+    num_read: int | None = None
     found_by: str = "both"
     written_by: str = TOGETHER
 
     @property
     def name(self) -> str:
         """As the table calls it."""
-        return self.written_by if self.part == "written by" else f"{self.k}, by {self.found_by}"
+        if self.part == "written by":
+            return self.written_by
+        if self.part == "read":
+            return f"{self.num_read} of {self.k}"
+        return f"{self.k}, by {self.found_by}"
 
 
 def variants(k: int) -> list[Variant]:
     """All that are asked; ``k`` neighbours where their number is not what changes."""
-    numbers = [Variant("neighbours", n) for n in sorted({*NUMBERS, k})]
-    kinds = [Variant("neighbours", k, kind) for kind in FOUND_BY if kind != "both"]
+    numbers = [Variant("neighbours", n, n) for n in sorted({*NUMBERS, k})]
+    kinds = [Variant("neighbours", k, k, kind) for kind in FOUND_BY if kind != "both"]
+    read = [Variant("read", k, n) for n in READ if n < k]
     writers = (READER, TOGETHER, CROSS, IN_CONTEXT, CLOSED)
-    return [*numbers, *kinds, *(Variant("written by", k, written_by=who) for who in writers)]
+    return [*numbers, *kinds, *read, *(Variant("written by", k, written_by=who) for who in writers)]
 
 
 @dataclass(frozen=True)
@@ -114,12 +124,13 @@ def ask(
 ) -> Iterator[Asked]:
     """Each batch in all variants before the next; the answerer is left as it was."""
     retriever = answerer.retriever
-    before = retriever.lexical_weight
+    before = (retriever.lexical_weight, answerer.num_read)
     writers = Writers(answerer)
     try:
         for some in batches(questions, batch_size):
             for one in tried:
                 retriever.lexical_weight = FOUND_BY[one.found_by]
+                answerer.num_read = one.num_read or before[1]
                 begin = time.perf_counter()
                 found = retriever.search_batch([q.question for q in some], one.k)
                 said = writers.by[one.written_by](some, found)
@@ -127,7 +138,7 @@ def ask(
                 for question, text in zip(some, said, strict=True):
                     yield Asked(one, question, text, seconds)
     finally:
-        retriever.lexical_weight = before
+        retriever.lexical_weight, answerer.num_read = before
 
 
 class Writers:
@@ -182,11 +193,9 @@ class Writers:
 
     @torch.no_grad()
     def _context(self, questions: Sequence[Question], found: Sequence[Neighbours]) -> Any:
-        return self.drafter.context(
-            [q.question for q in questions],
-            self.answerer.windows_of(found),
-            self.answerer.priors([q.question for q in questions], found),
-        )
+        asked = [q.question for q in questions]
+        chosen = self.answerer.chosen(asked, found)
+        return self.drafter.context(asked, [c.windows for c in chosen], [c.priors for c in chosen])
 
     def _generated(self, ids: torch.Tensor, mask: torch.Tensor, **more: Any) -> list[str]:
         model: Any = self.drafter.model

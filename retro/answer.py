@@ -13,9 +13,8 @@ import math
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,7 @@ from retro.conflict import dispute_sides, dispute_signals, find_dispute
 from retro.drift import Monitor, watched
 from retro.own_head import FOLDER, OwnHead
 from retro.policy import AbstentionPolicy
-from retro.shipped import DEFAULT_CHECKPOINT, NUM_SAMPLES
+from retro.shipped import DEFAULT_CHECKPOINT, NUM_READ, NUM_SAMPLES
 from retro.signals import SEARCHED, answer_signals, match_prior, retrieval_signals
 from retro.types import Answer, Evidence, Hop, Promise
 from retro.uncertainty import ConfidenceHead
@@ -46,12 +45,23 @@ HEAD, POLICY = "head.json", "policy.json"
 _LOG = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """The neighbours of one question that are read: their ``places`` among those found, and of
+    each its window, its text and what search says of it (``match_prior``)."""
+
+    places: Sequence[int]
+    windows: Sequence[Window]
+    texts: Sequence[str]
+    priors: Sequence[float]
+
+
 class Answerer:
     """An open index with a model, its confidence head and its abstention policy.
 
     ``checkpoint``: the folder that the model came from; ``fitted``: the one that head and policy
-    came from (the index's own, or the checkpoint). ``certificate``: what is promised of the
-    answers at its own threshold.
+    came from (the index's own, or the checkpoint). ``num_read``: how many of the neighbours found
+    are read. ``certificate``: what is promised of the answers at its own threshold.
     """
 
     def __init__(
@@ -62,8 +72,9 @@ class Answerer:
         policy: AbstentionPolicy,
         checkpoint: Path | None = None,
         fitted: Path | None = None,
+        num_read: int = NUM_READ,
     ) -> None:
-        self.retriever, self.drafter = retriever, drafter
+        self.retriever, self.drafter, self.num_read = retriever, drafter, num_read
         self.head, self.policy = head, policy
         self.checkpoint, self.fitted = checkpoint, fitted
         self.certificate: Certificate | None = None
@@ -246,7 +257,7 @@ class Answerer:
         self, questions: Sequence[str], found: Sequence[Neighbours]
     ) -> list[Bridge | None]:
         """The likeliest bridge of each question, read in the first of its neighbours."""
-        windows = self.windows_of(found, READ_FOR_BRIDGES)
+        windows = self.windows_of(found, [range(len(n))[:READ_FOR_BRIDGES] for n in found])
         readings = self.drafter.read([first_hop(q) for q in questions], windows)
         return [
             best_bridge(question, neighbours.texts[:READ_FOR_BRIDGES], read)
@@ -275,27 +286,46 @@ class Answerer:
         if held:
             asked = [questions[i] for i in held]
             given = None if candidates is None else [candidates[i] for i in held]
-            windows, texts = self.windows_of(some), [n.texts for n in some]
-            drafts = self.drafter.draft(asked, windows, texts, given, self.priors(asked, some))
-            for i, draft in zip(held, drafts, strict=True):
-                out[i] = draft
+            chosen = self.chosen(asked, some)
+            drafts = self.drafter.draft(
+                asked,
+                [c.windows for c in chosen],
+                [c.texts for c in chosen],
+                given,
+                [c.priors for c in chosen],
+            )
+            for i, draft, c in zip(held, drafts, chosen, strict=True):
+                out[i] = draft.among(c.places, len(found[i]))
         return out
 
-    def windows_of(
-        self, found: Sequence[Neighbours], most: int | None = None
-    ) -> list[list[Window]]:
-        """The neighbours as the reader takes them, tokenised together; the ``most`` first ones."""
-        texts, titles = [n.texts[:most] for n in found], [n.titles[:most] for n in found]
-        flat = self.drafter.windower.windows(list(chain(*texts)), list(chain(*titles)))
-        source = iter(flat)
-        return [[next(source) for _ in row] for row in texts]
-
-    def priors(self, questions: Sequence[str], found: Sequence[Neighbours]) -> list[list[float]]:
-        """What search says of each neighbour (``retro.signals.match_prior``)."""
-        return [
+    def chosen(self, questions: Sequence[str], found: Sequence[Neighbours]) -> list[Chosen]:
+        """Of each question's neighbours those that are read: the ``num_read`` that match it best.
+        Those that were not searched for, a document that somebody chose, are all read."""
+        priors = [
             match_prior(question, neighbours, self.retriever.idf)
             for question, neighbours in zip(questions, found, strict=True)
         ]
+        places = [
+            _best(row, self.num_read if neighbours.searched else len(neighbours))
+            for row, neighbours in zip(priors, found, strict=True)
+        ]
+        windows = self.windows_of(found, places)
+        return [
+            Chosen(here, read, [n.texts[i] for i in here], [prior[i] for i in here])
+            for here, read, n, prior in zip(places, windows, found, priors, strict=True)
+        ]
+
+    def windows_of(
+        self, found: Sequence[Neighbours], places: Sequence[Sequence[int]]
+    ) -> list[list[Window]]:
+        """The neighbours at ``places`` as the reader takes them, tokenised together."""
+        both = list(zip(found, places, strict=True))
+        flat = self.drafter.windower.windows(
+            [n.texts[i] for n, here in both for i in here],
+            [n.titles[i] for n, here in both for i in here],
+        )
+        source = iter(flat)
+        return [[next(source) for _ in here] for here in places]
 
     def _decide(
         self,
@@ -345,6 +375,11 @@ class Answerer:
             **answer_signals(question, draft.text, found, idf, source),
             **draft.signals,
         }
+
+
+def _best(values: Sequence[float], most: int) -> list[int]:
+    """Places of the ``most`` highest values, in their order; of equal ones the first."""
+    return sorted(sorted(range(len(values)), key=lambda i: -values[i])[:most])
 
 
 def model_sha256(checkpoint: Path) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +25,11 @@ from retro.shipped import NUM_SAMPLES
 from retro.types import Reading
 from retro.windows import Rows, Window, Windower
 
-DROPOUT_NEIGHBOURS = 4
+DROPOUT_NEIGHBOURS = 2
 """Neighbours that are read again under dropout: those most likely to hold the answer."""
+
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,22 @@ class Draft:
     scores: tuple[float, ...]
     signals: dict[str, float]
     readings: tuple[Reading, ...] = ()
+
+    def among(self, places: Sequence[int], num: int) -> Draft:
+        """The same draft with its neighbours at their ``places`` among ``num``, of which the
+        others were not read: in these no answer stands."""
+        at = {place: i for i, place in enumerate(places)}
+
+        def spread(values: Sequence[_T], nothing: _T) -> tuple[_T, ...]:
+            return tuple(values[at[i]] if i in at else nothing for i in range(num))
+
+        return replace(
+            self,
+            source=places[self.source] if self.source >= 0 else -1,
+            spans=spread(self.spans, None),
+            scores=spread(self.scores, 0.0),
+            readings=spread(self.readings, Reading(0, 0, 0.0)),
+        )
 
 
 @dataclass(frozen=True)

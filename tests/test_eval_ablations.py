@@ -42,12 +42,18 @@ def answerer(tmp_path_factory: pytest.TempPathFactory) -> Answerer:
 
 
 def test_only_one_part_changes_at_a_time() -> None:
-    usual = Variant("neighbours", 8)
     for one in variants(8):
-        changed = [one.k != usual.k, one.found_by != usual.found_by, one.written_by != TOGETHER]
+        read = one.k if one.part == "neighbours" else None
+        changed = [
+            one.k != 8,
+            one.num_read != read,
+            one.found_by != "both",
+            one.written_by != TOGETHER,
+        ]
         assert sum(changed) <= 1
     tried = variants(5)
     assert [v.k for v in tried if v.part == "neighbours"] == [1, 2, 4, 5, 8, 16, 5, 5]
+    assert [(v.k, v.num_read) for v in tried if v.part == "read"] == [(5, 1), (5, 2), (5, 4)]
     assert len({(v.part, v.name) for v in tried}) == len(tried)
 
 
@@ -63,6 +69,24 @@ def test_every_question_is_asked_in_every_variant_and_what_is_shipped_is_asked_t
     assert [r.said for r in rows if r.variant == tried[0]] == shipped
 
 
+def test_as_many_are_read_as_the_variant_says(
+    answerer: Answerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = answerer.num_read
+    read = []
+    draft = answerer.drafter.draft
+
+    def watched(questions: Any, windows: Any, *given: Any) -> Any:
+        read.append({len(row) for row in windows})
+        return draft(questions, windows, *given)
+
+    monkeypatch.setattr(answerer.drafter, "draft", watched)
+    tried = [Variant("neighbours", 6, 6), Variant("read", 6, 2), Variant("neighbours", 6)]
+    list(ask(answerer, QUESTIONS[:2], tried, 2))
+    assert read == [{6}, {2}, {before}]
+    assert answerer.num_read == before
+
+
 def test_neighbours_are_found_by_words_or_by_meaning_alone(
     answerer: Answerer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,7 +99,7 @@ def test_neighbours_are_found_by_words_or_by_meaning_alone(
 
     monkeypatch.setattr(answerer.retriever, "search_batch", watched)
     list(ask(answerer, QUESTIONS[:1], variants(8), 1))
-    assert weights == [LEXICAL_WEIGHT] * 5 + [0.0, 1.0] + [LEXICAL_WEIGHT] * 5
+    assert weights == [LEXICAL_WEIGHT] * 5 + [0.0, 1.0] + [LEXICAL_WEIGHT] * 9
     assert answerer.retriever.lexical_weight == LEXICAL_WEIGHT
 
 
@@ -119,8 +143,9 @@ def test_the_reader_alone_says_a_string_of_the_passages(answerer: Answerer) -> N
 
 def test_the_report_has_a_table_a_part(answerer: Answerer) -> None:
     report = run(answerer, QUESTIONS, k=2, batch_size=3, num_resamples=5)
-    neighbours, writers = report.tables
-    assert (neighbours.title, writers.title) == ("Neighbours", "Written by")
+    neighbours, read, writers = report.tables
+    assert [t.title for t in (neighbours, read, writers)] == ["Neighbours", "Read", "Written by"]
+    assert [row[0] for row in read.rows] == ["1 of 2"]
     assert [row[0] for row in writers.rows] == [READER, TOGETHER, CROSS, IN_CONTEXT, CLOSED]
     assert len(neighbours.rows) == 7
     by_name = {row["name"]: row for row in report.figures["variants"]}

@@ -12,8 +12,9 @@ import tiny
 from index.errors import UserError
 from retro.answer import BATCH, POLICY, Answerer, evidence
 from retro.calibration import Calibration
+from retro.drafting import Draft
 from retro.policy import AbstentionPolicy
-from retro.signals import SIGNALS
+from retro.signals import SIGNALS, match_prior
 from retro.types import Answer, Reading
 from retro.uncertainty import ConfidenceHead, Factor, Feature
 
@@ -209,6 +210,64 @@ def test_a_chosen_document_is_not_judged_by_how_a_search_went(answerer: Answerer
     confidences = [a.confidence for a in answerer.answer_batch([ASKED[0]] * 4, neighbours=found)]
     assert confidences[0] == confidences[1]
     assert confidences[2] > confidences[3]
+
+
+def test_the_neighbours_that_match_best_are_read_and_no_others(answerer: Answerer) -> None:
+    found = answerer.retriever.search_batch(ASKED[:3], 8)
+    made = Answerer(answerer.retriever, answerer.drafter, None, answerer.policy, num_read=2)
+    for question, n, chosen in zip(ASKED, found, made.chosen(ASKED[:3], found), strict=False):
+        match = match_prior(question, n, made.retriever.idf)
+        assert len(n) > 2
+        unread = set(range(len(n))) - set(chosen.places)
+        assert len(chosen.places) == 2
+        assert min(match[i] for i in chosen.places) >= max(match[i] for i in unread)
+        assert list(chosen.texts) == [n.texts[i] for i in chosen.places]
+        assert list(chosen.priors) == [match[i] for i in chosen.places]
+        (draft,) = made.drafts([question], [n])
+        assert draft is not None
+        assert draft.source in chosen.places
+        for values in (draft.scores, draft.spans, draft.readings):
+            assert len(values) == len(n)
+        assert all(draft.scores[i] == 0 and draft.spans[i] is None for i in unread)
+        assert all(draft.readings[i] == Reading(0, 0, 0.0) for i in unread)
+        assert sum(draft.scores[i] > 0 for i in chosen.places) == 2
+
+
+def test_what_is_read_is_read_as_if_it_alone_had_been_found(answerer: Answerer) -> None:
+    """Whatever its places among the neighbours: the draft's numbers are those of the two."""
+    found = answerer.retriever.search(ASKED[0], 8)
+    made = Answerer(answerer.retriever, answerer.drafter, None, answerer.policy, num_read=2)
+    [chosen] = made.chosen([ASKED[0]], [found])
+    [draft] = made.drafts([ASKED[0]], [found])
+    [alone] = made.drafter.draft(
+        [ASKED[0]], [chosen.windows], [chosen.texts], None, [chosen.priors]
+    )
+    assert draft is not None
+    assert (draft.text, draft.signals) == (alone.text, alone.signals)
+    assert [draft.scores[i] for i in chosen.places] == list(alone.scores)
+    assert [draft.spans[i] for i in chosen.places] == list(alone.spans)
+    assert chosen.places[alone.source] == draft.source
+
+
+def test_all_of_a_chosen_document_is_read(answerer: Answerer) -> None:
+    own = answerer.retriever.document_neighbours("gold", ASKED[0])
+    assert len(own) > 1
+    made = Answerer(answerer.retriever, answerer.drafter, None, answerer.policy, num_read=1)
+    [whole] = made.chosen([ASKED[0]], [own])
+    [searched] = made.chosen([ASKED[0]], [replace(own, searched=True)])
+    assert (len(whole.places), len(searched.places)) == (len(own), 1)
+
+
+def test_a_draft_without_a_source_has_none_among_more(answerer: Answerer) -> None:
+    draft = Draft("x", -1, (None,), (0.5,), {}, (Reading(1, 2, 0.3),))
+    assert draft.among([1], 3) == Draft(
+        "x",
+        -1,
+        (None,) * 3,
+        (0.0, 0.5, 0.0),
+        {},
+        (Reading(0, 0, 0.0), Reading(1, 2, 0.3), Reading(0, 0, 0.0)),
+    )
 
 
 def contradicted(answerer: Answerer, strength: float) -> Answer:
