@@ -169,7 +169,9 @@ class Writers:
     def cross(self, questions: Sequence[Question], found: Sequence[Neighbours]) -> list[str]:
         """The decoder's own words, the neighbours heard by cross-attention."""
         context = replace(self._context(questions, found), copy=None)
-        ids, mask, context.first = self.drafter.prompter.prompts([q.question for q in questions])
+        passages = context.likeliest(self.drafter.model.config.context_neighbours)
+        asked = [q.question for q in questions]
+        ids, mask, context.first = self.drafter.prompter.prompts(asked, passages)
         return self._generated(ids, mask, neighbours=context)
 
     @torch.no_grad()

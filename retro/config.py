@@ -24,6 +24,9 @@ class RetroConfig(PretrainedConfig):
         cca_dropout: dropout on what cross-attention adds, one mask a sequence.
         max_span: longest answer the span reader proposes, in decoder tokens.
         copy_head: whether next-token probabilities are mixed with a copy distribution.
+        context_neighbours: how many neighbours of a question also stand in the decoder's own
+            context, before it, those likeliest to hold the answer (RETRO++, Wang et al. 2023,
+            arXiv 2304.06762); 0: none.
         prior_weight: how much what search says of a neighbour (``retro.signals.match_prior``)
             counts when its answers are weighed against those of the others; 0: nothing.
         dropout_layers: top encoder layers that are rerun under Monte-Carlo dropout.
@@ -47,6 +50,7 @@ class RetroConfig(PretrainedConfig):
         cca_dropout: float = 0.1,
         max_span: int = 32,
         copy_head: bool = True,
+        context_neighbours: int = 0,
         prior_weight: float = 0.0,
         dropout_layers: int = 1,
         base_name: str | None = None,
@@ -65,6 +69,7 @@ class RetroConfig(PretrainedConfig):
         self.cca_dropout = cca_dropout
         self.max_span = max_span
         self.copy_head = copy_head
+        self.context_neighbours = context_neighbours
         self.prior_weight = prior_weight
         self.dropout_layers = dropout_layers
         self.base_name, self.base_hash = base_name, base_hash

@@ -60,6 +60,19 @@ class NeighbourContext:
             self.repeats[batch] = self.select(index.repeat_interleave(batch // own))
         return self.repeats[batch]
 
+    def likeliest(self, num: int) -> list[list[int]] | None:
+        """Decoder tokens of each question's ``num`` neighbours that most probably hold the answer,
+        joined, the likeliest last; None where none are wanted."""
+        if not num:
+            return None
+        assert self.spans is not None
+        k = self.spans.num_neighbours
+        mass = self.spans.log_spans.exp().flatten(1).unflatten(1, (k, -1)).sum(2)
+        tokens = self.spans.tokens.unflatten(1, (k, -1)).cpu()
+        order = mass.topk(min(num, k)).indices.flip(1).cpu()
+        rows = [tokens[b, chosen].flatten().tolist() for b, chosen in enumerate(order)]
+        return [[token for token in row if token >= 0] for row in rows]
+
     def select(self, index: Tensor) -> NeighbourContext:
         """The context of the sequences ``index``, sharing what was encoded."""
         picked = NeighbourContext(self.rows, self.first, self.prompt_len)

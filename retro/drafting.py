@@ -178,7 +178,8 @@ class Drafter:
         two under the mixture is the answer.
         """
         device = self.model.device
-        ids, mask, context.first = self.prompter.prompts(questions)
+        passages = context.likeliest(self.model.config.context_neighbours)
+        ids, mask, context.first = self.prompter.prompts(questions, passages)
         ids, mask, context.prompt_len = ids.to(device), mask.to(device), ids.shape[1]
         assert context.copy is not None
         copied = _with_end(context.copy.likeliest(), self.model.eos)
@@ -189,6 +190,8 @@ class Drafter:
         else:
             ended = self._spelled(candidates).to(device)
             on = self.model.score(ids, mask, ended, context)
+        if passages is not None:  # without neighbours there is none in the context either
+            ids, mask = (t.to(device) for t in self.prompter.prompts(questions)[:2])
         off = self.model.score(ids, mask, ended, None)
         count = on.mask.sum(1).clamp(min=1)
         tokens = ended.masked_fill(ended == self.model.eos, -1)

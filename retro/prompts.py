@@ -17,16 +17,24 @@ class Prompter:
     def __init__(self, tokenizer: Any, eos: int, chunk_size: int) -> None:
         self.tokenizer, self.eos, self.chunk_size = tokenizer, eos, chunk_size
 
-    def prompts(self, questions: Sequence[str]) -> tuple[Tensor, Tensor, int]:
+    def prompts(
+        self, questions: Sequence[str], passages: Sequence[Sequence[int]] | None = None
+    ) -> tuple[Tensor, Tensor, int]:
         """Ids and mask [B, n], and the position m - n of their first column in the chunk.
 
         The prompt's last token is the chunk's last, so the answer starts the next chunk. Padding
         that all prompts share is not computed: it is only counted. A question too long for one
         chunk loses its middle words: its neighbours and the encoder still see all of it.
+        ``passages``: tokens that stand on lines of their own before the question (RETRO++), in
+        the chunks before its own, which have no neighbours: the position is negative then.
         """
         texts = [TEMPLATE.format(question=" ".join(q.split())) for q in questions]
         found = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         found = [self._shortened(tokens) for tokens in found]
+        if passages is not None:
+            line = self.tokenizer("\n", add_special_tokens=False)["input_ids"]
+            both = zip(passages, found, strict=True)
+            found = [[*given, *line, *own] if given else own for given, own in both]
         size = max(map(len, found))
         ids = torch.full((len(texts), size), self.eos)
         mask = torch.zeros_like(ids)

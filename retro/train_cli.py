@@ -141,6 +141,12 @@ def qa(
         int, typer.Option(min=0, help="Without --start: rank of adapters that learn in its place.")
     ] = 0,
     base: BaseDecoder = "frozen",
+    context_neighbours: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=4, help="Likeliest neighbours in the decoder's own context too (RETRO++)."
+        ),
+    ] = None,
     lr: Annotated[float, typer.Option(min=0, help="Highest learning rate.")] = 2e-4,
     seed: Annotated[int, typer.Option(help="Order, draws and dropout.")] = 11,
     threads: Threads = None,
@@ -161,6 +167,7 @@ def qa(
         encoder_layers=encoder_layers,
         encoder_lora=encoder_lora,
         base=base,
+        context_neighbours=context_neighbours,
         lr=lr,
         warmup=warmup,
         seed=seed,

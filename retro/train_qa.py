@@ -48,7 +48,8 @@ class TrainConfig(Recipe):
     backward pass). Of a model that begins from nothing, ``encoder_layers``: how many of the
     pretrained encoder's layers are kept (None: all), and ``encoder_lora``: the rank of the adapters
     that learn in their place (0: they learn themselves). ``base``: how the base decoder learns in
-    stage ``answer`` (``retro.tuning``)."""
+    stage ``answer`` (``retro.tuning``), ``context_neighbours``: how many neighbours then stand in
+    its context (None: as many as the model had)."""
 
     stage: str = "reader"
     num_neighbours: int = 2
@@ -57,6 +58,7 @@ class TrainConfig(Recipe):
     encoder_layers: int | None = None
     encoder_lora: int = 0
     base: Base = "frozen"
+    context_neighbours: int | None = None
 
     def encoder_changes(self) -> dict[str, int]:
         """Fields of ``EncoderConfig`` for a model that begins from nothing."""
@@ -155,7 +157,8 @@ def answer_loss(reading: Reading, drawn: Drawn) -> Tensor:
         states = model.encoder(rows.ids, rows.mask, rows.segments)
         context = model.read_states(rows, states)
     questions = [reading.examples[n].question for n, _ in drawn.batch]
-    ids, mask, context.first = reading.prompter.prompts(questions)
+    passages = context.likeliest(model.config.context_neighbours)
+    ids, mask, context.first = reading.prompter.prompts(questions, passages)
     answers = [_spelled(reading, number, chunks) for number, chunks in drawn.batch]
     target = reading.prompter.answers(answers)
     device = model.device

@@ -111,11 +111,15 @@ def run_qa(
         raise UserError(
             f"--encoder-layers, --encoder-lora: {start} has its own; leave them out with --start"
         )
+    if config.stage == "reader" and config.context_neighbours:
+        raise UserError("--context-neighbours: the decoder learns in --stage answer only")
     claim(out)
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(config.seed)
     model = start_from(start, prepared, config.encoder_changes())
+    if config.context_neighbours is not None:
+        model.config.context_neighbours = config.context_neighbours
     reading, checked = reading_of(prepared, model, config)
     tell(f"{len(reading.examples):,} questions to learn from, {len(checked)} to check")
     train(reading, config, out, quality_on(reading, checked))
@@ -323,6 +327,7 @@ def start_from(
         )
     model = _placed(retrofit(prepared.base, prepared.encoder, encoder=config.encoder))
     model.config.prior_weight = config.prior_weight
+    model.config.context_neighbours = config.context_neighbours
     tune(model, cast(Base, config.base_training))
     model.load_state_dict(trained, strict=False)
     return model

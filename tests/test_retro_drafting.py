@@ -246,6 +246,74 @@ def test_a_long_question_keeps_both_ends_and_fills_one_chunk() -> None:
     assert text.endswith("\nAnswer:")
 
 
+def test_passages_stand_before_the_question_which_still_closes_its_chunk() -> None:
+    """RETRO++ (Wang et al. 2023)."""
+    tokenizer = tiny.decoder_tokenizer()
+    prompter = Prompter(tokenizer, EOS, 32)
+    questions = ["Who?", "Where was Marie Curie born?"]
+    given = [tokenizer("Marie Curie was born in Warsaw." * 3)["input_ids"], []]
+    ids, mask, first = prompter.prompts(questions, given)
+    assert first + ids.shape[1] == 32
+    assert first < 0
+    texts = [tokenizer.decode(row[seen > 0]) for row, seen in zip(ids, mask, strict=True)]
+    before = tokenizer.decode(given[0])
+    assert texts == [
+        f"{before}\n{TEMPLATE.format(question=questions[0])}",
+        TEMPLATE.format(question=questions[1]),
+    ]
+
+
+def test_the_likeliest_neighbours_stand_in_the_decoders_context_the_best_one_last() -> None:
+    made = drafter(context_neighbours=2)
+    question, titles = next(iter(ASKED.items()))
+    windows = windows_of(titles)
+    context = made.context([question], [windows])
+    [draft] = made.draft([question], [windows], [[tiny.DOCUMENTS[t] for t in titles]])
+    second, best = sorted(range(len(titles)), key=lambda i: draft.scores[i])[-2:]
+    both = [*windows[second].tokens.tolist(), *windows[best].tokens.tolist()]
+    assert context.likeliest(2) == [both]
+    assert context.likeliest(1) == [windows[best].tokens.tolist()]
+    assert context.likeliest(9) is not None
+    assert context.likeliest(0) is None
+
+
+def test_a_neighbour_in_the_context_is_read_by_the_decoder_and_by_its_answer_alone() -> None:
+    """What the context holds changes the answer's probability; chunked cross-attention is heard
+    from the question's last token on, as without it; and the base alone gets no passage."""
+    plain, plus = drafter(0), drafter(0, context_neighbours=1)
+    plus.model.load_state_dict(plain.model.state_dict())
+    for (*_, without), (*_, within) in zip(drafts(plain), drafts(plus), strict=True):
+        assert without.scores == pytest.approx(within.scores, abs=1e-5)
+        name = "decoder_log_probability"
+        assert without.signals[name] != pytest.approx(within.signals[name], abs=1e-6)
+    question, titles = next(iter(ASKED.items()))
+    context = plus.context([question], [windows_of(titles)])
+    ids, _, context.first = plus.prompter.prompts([question], context.likeliest(1))
+    with torch.no_grad():
+        heard = plus.model(ids, neighbours=context).logits
+        alone = plus.model(ids).logits
+    assert torch.equal(heard[:, :-1], alone[:, :-1])
+    assert not torch.allclose(heard[:, -1], alone[:, -1], atol=1e-4)
+
+
+def test_with_a_neighbour_in_the_context_cached_generation_is_uncached() -> None:
+    """Token for token: the position in the chunk, negative at first, goes on behind the cache."""
+    made = drafter(0, context_neighbours=1)
+    questions = list(ASKED)
+    context = made.context(questions, [windows_of(t) for t in ASKED.values()])
+    given = context.likeliest(1)
+    ids, mask, context.first = made.prompter.prompts(questions, given)
+    context.prompt_len = ids.shape[1]
+    options = {"attention_mask": mask, "max_new_tokens": 6, "do_sample": False, "pad_token_id": 0}
+    model: Any = made.model
+    with torch.no_grad():
+        cached, uncached = (
+            model.generate(ids, neighbours=context, use_cache=use, **options)
+            for use in (True, False)
+        )
+    assert torch.equal(cached, uncached)
+
+
 def test_answers_end_and_are_padded() -> None:
     answers = Prompter(tiny.decoder_tokenizer(), EOS, 32).answers([[5, 6], [7]])
     assert answers.tolist() == [[5, 6, EOS], [7, EOS, -1]]

@@ -379,6 +379,23 @@ def test_both_stages_run_from_the_command_line(
     assert "  em " in capsys.readouterr().out
 
 
+def test_the_decoder_learns_with_a_neighbour_in_its_context_where_asked(
+    ready: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare(ready) == cli.DONE
+    more = ["--context-neighbours", "1"]
+    assert qa(ready, "never", *more) == cli.USER_MISTAKE
+    assert "the decoder learns in --stage answer only" in capsys.readouterr().err
+    answer = ["--stage", "answer", "--removed", "0"]
+    assert qa(ready, "plain", *answer) == cli.DONE
+    assert qa(ready, "plus", *answer, *more) == cli.DONE
+    assert qa(ready, "again", *answer, "--start", str(ready / "plus")) == cli.DONE
+    made = {name: load(ready / name) for name in ("plain", "plus", "again")}
+    assert [m.config.context_neighbours for m in made.values()] == [0, 1, 1]
+    learned = [m.cca.state_dict() for m in made.values()]
+    assert any(not torch.equal(value, learned[1][name]) for name, value in learned[0].items())
+
+
 @pytest.mark.parametrize("base", ["lora", "full"])
 def test_the_base_learns_to_answer_where_asked(
     base: str, ready: Path, capsys: pytest.CaptureFixture[str]
