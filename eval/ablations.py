@@ -5,12 +5,14 @@
 - *written by*: who writes the answer. The reader alone (its likeliest span); reader and decoder
   together, as shipped; the decoder by cross-attention without copying; the base decoder with the
   same passages in its prompt (in-context reading); the base decoder without any.
+- *trained*: other checkpoints, if some are given: the decoder by cross-attention without copying,
+  and together with the reader.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -54,31 +56,45 @@ Write = Callable[[Sequence[Question], "Sequence[Neighbours]"], list[str]]
 @dataclass(frozen=True)
 class Variant:
     """What is changed: ``part`` of the table, the number of neighbours, how many of them are read
-    (None: as many as the answerer reads), how they are found and by whom the answer is written."""
+    (None: as many as the answerer reads), how they are found, by whom the answer is written, and
+    which checkpoint it is (by default the one that is asked in all other variants)."""
 
     part: str
     k: int = 8
     num_read: int | None = None
     found_by: str = "both"
     written_by: str = TOGETHER
+    checkpoint: str = ""
 
     @property
     def name(self) -> str:
         """As the table calls it."""
         if self.part == "written by":
             return self.written_by
+        if self.part == "trained":
+            return f"{self.checkpoint}, {self.written_by}"
         if self.part == "read":
             return f"{self.num_read} of {self.k}"
         return f"{self.k}, by {self.found_by}"
 
 
-def variants(k: int) -> list[Variant]:
-    """All that are asked; ``k`` neighbours where their number is not what changes."""
+PARTS = ("neighbours", "read", "written by", "trained")
+
+
+def variants(k: int, others: Collection[str] = (), parts: Collection[str] = PARTS) -> list[Variant]:
+    """All that are asked of some ``parts``; ``k`` neighbours where their number is not what
+    changes; ``others``: names of further checkpoints."""
     numbers = [Variant("neighbours", n, n) for n in sorted({*NUMBERS, k})]
     kinds = [Variant("neighbours", k, k, kind) for kind in FOUND_BY if kind != "both"]
     read = [Variant("read", k, n) for n in READ if n < k]
     writers = (READER, TOGETHER, CROSS, IN_CONTEXT, CLOSED)
-    return [*numbers, *kinds, *read, *(Variant("written by", k, written_by=who) for who in writers)]
+    written = [Variant("written by", k, written_by=who) for who in writers]
+    trained = [
+        Variant("trained", k, written_by=who, checkpoint=name)
+        for name in others
+        for who in (CROSS, TOGETHER)
+    ]
+    return [one for one in (*numbers, *kinds, *read, *written, *trained) if one.part in parts]
 
 
 @dataclass(frozen=True)
@@ -95,21 +111,29 @@ def run(
     answerer: Answerer,
     questions: Sequence[Question],
     *,
+    others: Mapping[str, Answerer] | None = None,
+    parts: Collection[str] = PARTS,
     k: int = 8,
     batch_size: int = 8,
     seed: int = 0,
     num_resamples: int = 500,
 ) -> Report:
-    """Asks every answerable question in every variant; the report.
+    """Asks every answerable question in every variant of some ``parts``; the report.
+
+    ``others``: further checkpoints over the same index, by name.
 
     Raises:
-        UserError: no question has answers.
+        UserError: no question has answers, or there is no variant of these parts.
     """
     known = [question for question in questions if question.answerable]
     if not known:
         raise UserError("no question in --data has answers")
-    tried, gold = variants(k), GoldDocuments(answerer.retriever.store)
-    rows = list(watched(ask(answerer, known, tried, batch_size), len(known) * len(tried), "asked"))
+    tried = variants(k, (others or {}).keys(), parts)
+    if not tried:
+        raise UserError(f"nothing to compare in {', '.join(parts)}; give checkpoints: --decoder")
+    gold = GoldDocuments(answerer.retriever.store)
+    asked = ask(answerer, known, tried, batch_size, others)
+    rows = list(watched(asked, len(known) * len(tried), "asked"))
     groups = [gold.group(question) for question in known]
     found = [
         figures([row for row in rows if row.variant == one], groups, seed, num_resamples)
@@ -120,12 +144,16 @@ def run(
 
 
 def ask(
-    answerer: Answerer, questions: Sequence[Question], tried: Sequence[Variant], batch_size: int
+    answerer: Answerer,
+    questions: Sequence[Question],
+    tried: Sequence[Variant],
+    batch_size: int,
+    others: Mapping[str, Answerer] | None = None,
 ) -> Iterator[Asked]:
     """Each batch in all variants before the next; the answerer is left as it was."""
     retriever = answerer.retriever
     before = (retriever.lexical_weight, answerer.num_read)
-    writers = Writers(answerer)
+    writers = {name: Writers(one) for name, one in {"": answerer, **(others or {})}.items()}
     try:
         for some in batches(questions, batch_size):
             for one in tried:
@@ -133,7 +161,7 @@ def ask(
                 answerer.num_read = one.num_read or before[1]
                 begin = time.perf_counter()
                 found = retriever.search_batch([q.question for q in some], one.k)
-                said = writers.by[one.written_by](some, found)
+                said = writers[one.checkpoint].by[one.written_by](some, found)
                 seconds = (time.perf_counter() - begin) / len(some)
                 for question, text in zip(some, said, strict=True):
                     yield Asked(one, question, text, seconds)

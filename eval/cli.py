@@ -291,14 +291,32 @@ def ablations(
     k: K = 8,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Asked together.")] = 8,
     checkpoint: Checkpoint = None,
+    decoder: Annotated[
+        list[Path] | None,
+        typer.Option(help="A checkpoint whose decoder was trained otherwise; several too."),
+    ] = None,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="neighbours, read, written by or trained; several too; default: all."),
+    ] = None,
     resamples: Resamples = 500,
 ) -> None:
-    """Change one part at a time: number and kind of neighbours, and who writes the answer."""
-    from eval.ablations import run
+    """Change one part at a time: the neighbours, who writes the answer, how it was trained."""
+    from eval.ablations import PARTS, run
+    from retro.answer import Answerer
 
+    if unknown := set(part or ()).difference(PARTS):
+        raise UserError(f"--part {min(unknown)}: choose of {', '.join(PARTS)}")
     questions, answerer = _prepare(index, data, out, limit, seed, checkpoint, None)
     report = run(
-        answerer, questions, k=k, batch_size=batch_size, seed=seed, num_resamples=resamples
+        answerer,
+        questions,
+        others={one.name: Answerer.open(index, one, num_samples=0) for one in decoder or ()},
+        parts=part or PARTS,
+        k=k,
+        batch_size=batch_size,
+        seed=seed,
+        num_resamples=resamples,
     )
     num = report.figures["num"]
     _finish(report, out, data, answerer, (), num_asked=num, seed=seed, k=k)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,6 +151,34 @@ def test_the_report_has_a_table_a_part(answerer: Answerer) -> None:
     assert len(neighbours.rows) == 7
     by_name = {row["name"]: row for row in report.figures["variants"]}
     assert by_name[TOGETHER]["em"] == by_name["2, by both"]["em"]
+
+
+def test_other_checkpoints_are_asked_by_cross_attention_and_together(
+    answerer: Answerer, tmp_path: Path
+) -> None:
+    """With the same weights they say the same, with others they may not."""
+    world = tiny.world(tmp_path)
+    other = Answerer.open(world.index, world.checkpoint, num_samples=0)
+    other.drafter.model.float()
+    tiny.randomise(other.drafter.model, seed=9)
+    options: dict[str, Any] = {"k": 3, "batch_size": 2, "num_resamples": 5}
+    both = {"same": answerer, "other": other}
+    parts = ("written by", "trained")
+    report = run(answerer, QUESTIONS, others=both, parts=parts, **options)
+    written, trained = report.tables
+    names = [f"{name}, {who}" for name in both for who in (CROSS, TOGETHER)]
+    assert [row[0] for row in trained.rows] == names
+    found = {str(row[0]): row[1:3] for table in (written, trained) for row in table.rows}
+    for who in (CROSS, TOGETHER):
+        assert found[f"same, {who}"] == found[who]
+    rows = list(ask(answerer, QUESTIONS, variants(3, both, ["trained"]), 2, both))
+    said = {who: [r.said for r in rows if r.variant.name == who] for who in names}
+    assert said[names[0]] != said[names[2]]
+
+
+def test_a_part_without_variants_is_told(answerer: Answerer) -> None:
+    with pytest.raises(UserError, match="nothing to compare in trained"):
+        run(answerer, QUESTIONS, parts=["trained"])
 
 
 def test_questions_without_answers_are_told(answerer: Answerer) -> None:

@@ -149,3 +149,14 @@ def test_a_missing_question_file_is_found_before_the_model_is_loaded(
     sys.modules.pop("retro.answer")
     assert main(["eval", "open", *arguments]) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+def test_an_unknown_part_of_the_ablations_is_one_line(
+    index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_jsonl(tmp_path / "q.jsonl", squad_rows())
+    arguments = ["--index", str(index), "--data", str(data), "--out", str(tmp_path / "out")]
+    assert main(["eval", "ablations", *arguments, "--part", "read", "--part", "colour"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("retro: --part colour: choose of neighbours, read, written by, trained")
+    assert "\n" not in error
