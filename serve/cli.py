@@ -17,7 +17,7 @@ Host = Annotated[str, typer.Option(help="Address to listen on; 127.0.0.1 is this
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")]
 Share = Annotated[bool, typer.Option(help="Also open a public link through Gradio's servers.")]
 Examples = Annotated[
-    Path | None, typer.Option(help="JSON lines with question and kind, to offer on the page.")
+    Path | None, typer.Option(help="JSON lines with question and kind, the first ones offered.")
 ]
 Open = Annotated[bool, typer.Option("--open", help="Open the page in a browser.")]
 

@@ -26,11 +26,11 @@ def of_demo(first_source: str) -> Path | None:
 
 
 def read(path: Path) -> dict[str, list[str]]:
-    """The shortest questions of each kind, by heading. Raises UserError on any other rows."""
+    """The first questions of each kind, by heading. Raises UserError on any other rows."""
     found: dict[str, list[str]] = {}
     for question, kind in _rows(path):
         found.setdefault(kind, []).append(question)
-    return {KINDS[k]: sorted(found[k], key=len)[:PER_KIND] for k in KINDS if k in found}
+    return {KINDS[k]: found[k][:PER_KIND] for k in KINDS if k in found}
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str]]:
