@@ -27,7 +27,7 @@ from retro.conflict import dispute_sides, dispute_signals, find_dispute
 from retro.drift import Monitor, watched
 from retro.own_head import FOLDER, OwnHead
 from retro.policy import AbstentionPolicy
-from retro.shipped import DEFAULT_CHECKPOINT, NUM_READ, NUM_SAMPLES
+from retro.shipped import DEFAULT_CHECKPOINT, NUM_SAMPLES
 from retro.signals import SEARCHED, answer_signals, match_prior, retrieval_signals
 from retro.types import Answer, Evidence, Hop, Promise
 from retro.uncertainty import ConfidenceHead
@@ -61,7 +61,8 @@ class Answerer:
 
     ``checkpoint``: the folder that the model came from; ``fitted``: the one that head and policy
     came from (the index's own, or the checkpoint). ``num_read``: how many of the neighbours found
-    are read. ``certificate``: what is promised of the answers at its own threshold.
+    are read (default: as the model's configuration says). ``certificate``: what is promised of the
+    answers at its own threshold.
     """
 
     def __init__(
@@ -72,9 +73,10 @@ class Answerer:
         policy: AbstentionPolicy,
         checkpoint: Path | None = None,
         fitted: Path | None = None,
-        num_read: int = NUM_READ,
+        num_read: int | None = None,
     ) -> None:
-        self.retriever, self.drafter, self.num_read = retriever, drafter, num_read
+        self.retriever, self.drafter = retriever, drafter
+        self.num_read = drafter.model.config.num_read if num_read is None else num_read
         self.head, self.policy = head, policy
         self.checkpoint, self.fitted = checkpoint, fitted
         self.certificate: Certificate | None = None

@@ -20,6 +20,8 @@ class RetroConfig(PretrainedConfig):
             every third layer from the sixth (Borgeaud et al. 2021, §2.4).
         chunk_size: tokens m of a chunk.
         num_neighbours: neighbours k used by default.
+        num_read: of the neighbours found for a question, how many are read to answer it: those
+            that match it best (``retro.signals.match_prior``). A head is fitted for one number.
         neighbour_len: tokens r of a neighbour, its continuation included.
         cca_dropout: dropout on what cross-attention adds, one mask a sequence.
         max_span: longest answer the span reader proposes, in decoder tokens.
@@ -46,6 +48,7 @@ class RetroConfig(PretrainedConfig):
         cca_layers: Sequence[int] = (),
         chunk_size: int = 64,
         num_neighbours: int = 8,
+        num_read: int = 4,
         neighbour_len: int = 128,
         cca_dropout: float = 0.1,
         max_span: int = 32,
@@ -64,7 +67,7 @@ class RetroConfig(PretrainedConfig):
         self.encoder = encoder or {}
         self.cca_layers = list(cca_layers)
         self.chunk_size = chunk_size
-        self.num_neighbours = num_neighbours
+        self.num_neighbours, self.num_read = num_neighbours, num_read
         self.neighbour_len = neighbour_len
         self.cca_dropout = cca_dropout
         self.max_span = max_span

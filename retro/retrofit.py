@@ -140,6 +140,8 @@ def read_checkpoint(folder: Path) -> tuple[RetroConfig, dict[str, torch.Tensor]]
         ) from error
     if config.base_training not in BASES:
         raise UserError(f"{folder}: {CONFIG}: base_training is none of {', '.join(BASES)}")
+    if config.num_read < 1:
+        raise UserError(f"{folder}: {CONFIG}: num_read is {config.num_read}: read 1 or more")
     return config, trained
 
 

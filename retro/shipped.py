@@ -12,10 +12,6 @@ DEFAULT_CHECKPOINT = Path(__file__).parent / "checkpoint"
 NUM_SAMPLES = 8
 """Monte-Carlo dropout samples with which its confidence head was fitted."""
 
-NUM_READ = 4
-"""Of the neighbours found, how many are read: those that match the question best. So many were
-read when the head was fitted. The reader's own lower layers choose no better than the match."""
-
 
 def needed_weights() -> list[str]:
     """The weights that searching and the shipped checkpoint stand on, by name."""

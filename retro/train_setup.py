@@ -326,7 +326,7 @@ def start_from(
             f"{prepared.encoder}; prepare it with --encoder {config.encoder_name}"
         )
     model = _placed(retrofit(prepared.base, prepared.encoder, encoder=config.encoder))
-    model.config.prior_weight = config.prior_weight
+    model.config.num_read, model.config.prior_weight = config.num_read, config.prior_weight
     model.config.context_neighbours = config.context_neighbours
     tune(model, cast(Base, config.base_training))
     model.load_state_dict(trained, strict=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -420,3 +422,22 @@ def test_the_policy_is_the_checkpoints_unless_a_threshold_is_given(world: tiny.W
     assert Answerer.open(world.index, world.checkpoint).policy == stored
     given = Answerer.open(world.index, world.checkpoint, threshold=0.9).policy
     assert given == replace(stored, threshold=0.9)
+
+
+def test_how_many_are_read_is_the_checkpoints_configuration(
+    world: tiny.World, tmp_path: Path
+) -> None:
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(world.checkpoint, folder)
+    file = folder / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    usual = Answerer.open(world.index, folder)
+    assert usual.num_read == config["num_read"]
+    before = usual.fingerprint
+    file.write_text(json.dumps(config | {"num_read": 2}), encoding="utf-8")
+    changed = Answerer.open(world.index, folder)
+    assert changed.num_read == 2
+    assert changed.fingerprint != before  # what was certified before is void
+    file.write_text(json.dumps(config | {"num_read": 0}), encoding="utf-8")
+    with pytest.raises(UserError, match="num_read is 0: read 1 or more"):
+        Answerer.open(world.index, folder)
