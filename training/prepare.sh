@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# In the folder that inputs.py wrote: databases, and the questions with what was found for them,
+# tokenised (.npz). Needs no GPU. What is there already is not made again.
+set -euo pipefail
+
+database() { [ -e "$1-index/manifest.json" ] || retro index build "$1-passages.jsonl" --out "$1-index"; }
+prepare() { # NAME INDEX DATA… [OPTIONS]
+  local out=$1.npz index=$2-index
+  shift 2
+  [ -e "$out" ] || retro train prepare --encoder mpnet --searched --index "$index" "$@" --out "$out"
+}
+
+for name in squad nq hotpot hotpot-held hop hop-held small0 small1 small2; do database "$name"; done
+[ -e paragraphs-index/manifest.json ] || retro index build paragraphs.jsonl --out paragraphs-index
+
+[ -e altered.jsonl ] || retro train alter --data train-v1.1.jsonl --limit 36000 --seed 5 --out altered.jsonl
+[ -e distant.jsonl ] || retro train distant --index paragraphs-index --data short-questions.jsonl --out distant.jsonl
+[ -e hops.jsonl ] || retro train hops --data musique.jsonl --single train-v1.1.jsonl --out hops.jsonl
+
+prepare squad squad --data train-v1.1.jsonl
+prepare altered squad --data altered.jsonl --data squad2-train-part.jsonl
+prepare squad2 squad --data squad2-unanswerable.jsonl
+prepare nq nq --data nq.jsonl --hold-out 0
+prepare hotpot hotpot --data hotpot.jsonl --hold-out 0
+prepare distant paragraphs --data distant.jsonl --hold-out 0
+prepare hops hop --data hops.jsonl --hold-out 0
