@@ -16,7 +16,7 @@ from pathlib import Path
 
 from eval.questions import Question, read_questions, sample
 from index.retriever import Neighbours, Retriever
-from retro.signals import match_prior
+from retro.signals import best_matching, match_prior
 from retro.text import contains_answer
 
 FOUND, READ = (8, 12, 16, 24), (1, 2, 3, 4, 5, 6, 8)
@@ -44,16 +44,14 @@ def shares(holds: Sequence[Sequence[bool]], match: Sequence[Sequence[float]]) ->
     """By "read of found"; of all that were found first, all are read."""
     rows = list(zip(holds, match, strict=True))
     return {
-        f"{read} of {found}": sum(any(h[i] for i in best(m[:found], read)) for h, m in rows)
+        f"{read} of {found}": sum(
+            any(h[i] for i in best_matching(m[:found], read)) for h, m in rows
+        )
         / len(rows)
         for found in FOUND
         for read in sorted({*READ, found})
         if read <= found
     }
-
-
-def best(values: Sequence[float], most: int) -> list[int]:
-    return sorted(range(len(values)), key=lambda i: -values[i])[:most]
 
 
 def holding(question: Question, found: Neighbours) -> list[bool]:

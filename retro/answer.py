@@ -28,7 +28,13 @@ from retro.drift import Monitor, watched
 from retro.own_head import FOLDER, OwnHead
 from retro.policy import AbstentionPolicy
 from retro.shipped import DEFAULT_CHECKPOINT, NUM_SAMPLES
-from retro.signals import SEARCHED, answer_signals, match_prior, retrieval_signals
+from retro.signals import (
+    SEARCHED,
+    answer_signals,
+    best_matching,
+    match_prior,
+    retrieval_signals,
+)
 from retro.types import Answer, Evidence, Hop, Promise
 from retro.uncertainty import ConfidenceHead
 
@@ -308,7 +314,7 @@ class Answerer:
             for question, neighbours in zip(questions, found, strict=True)
         ]
         places = [
-            _best(row, self.num_read if neighbours.searched else len(neighbours))
+            best_matching(row, self.num_read if neighbours.searched else len(neighbours))
             for row, neighbours in zip(priors, found, strict=True)
         ]
         windows = self.windows_of(found, places)
@@ -377,11 +383,6 @@ class Answerer:
             **answer_signals(question, draft.text, found, idf, source),
             **draft.signals,
         }
-
-
-def _best(values: Sequence[float], most: int) -> list[int]:
-    """Places of the ``most`` highest values, in their order; of equal ones the first."""
-    return sorted(sorted(range(len(values)), key=lambda i: -values[i])[:most])
 
 
 def model_sha256(checkpoint: Path) -> str:

@@ -210,6 +210,14 @@ def match_prior(question: str, neighbours: NeighboursLike, idf: Idf) -> list[flo
     return [score - max(scores) for score in scores]
 
 
+def best_matching(match: Sequence[float], most: int) -> list[int]:
+    """Places of the ``most`` neighbours that match best, in their order; of equal ones the first.
+
+    ``match``: as ``match_prior`` gives it, [k].
+    """
+    return sorted(sorted(range(len(match)), key=lambda i: -match[i])[:most])
+
+
 def match_signals(asked: Question, neighbours: NeighboursLike) -> dict[str, float]:
     """How much of the question, by rarity, the neighbours hold, and what the best one lacks."""
     overlaps = _overlaps(asked, neighbours)
