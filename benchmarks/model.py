@@ -10,8 +10,9 @@ Both learn whole; a second figure is RETROfitting, where the base is frozen. Thi
 table of tokens (encoder, decoder, output head), the rival two. In float32, and in bfloat16: this
 model as it is trained (bfloat16 weights with float32 copies in the optimiser), the rival under
 ``torch.autocast``, since in bfloat16 weights alone small updates are lost.
-answer: one question, warm, from search to decision, with and without Monte-Carlo dropout, against
-the same eight passages read as text in the prompt of the same base decoder, which writes greedily
+answer: one question, warm, from search to decision, with and without Monte-Carlo dropout; of the
+eight passages found those are read that match best, as many as the checkpoint's configuration
+says. Against all eight read as text in the prompt of the same base decoder, which writes greedily
 at most as many tokens and may stop at the end of a line. On one thread.
 
 Turns alternate. Processor time is what is compared (on a busy machine wall time says little); the
