@@ -17,7 +17,8 @@ SHOWN = 3
 
 _LEGEND = (
     "Distance: how far a passage is from the question, 0 is the same text. "
-    "Score: the model’s probability that its answer stands there."
+    "Score: the model’s probability that its answer stands there, 0 too where it did not read on: "
+    "it reads the best matches only."
 )
 
 
