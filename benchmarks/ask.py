@@ -68,8 +68,7 @@ def cold(index: Path, question: str) -> dict[str, float]:
 
 def _drafted(answerer: Any, question: str) -> None:
     """Search and draft alone: without dropout the head lacks signals, so nothing is decided."""
-    found = answerer.retriever.search_batch([question], 8)
-    answerer.drafts([question], found)
+    answerer.drafts([question], answerer.find([question]))
 
 
 def _milliseconds(work: Callable[[], Any]) -> float:

@@ -263,7 +263,7 @@ class Undropped:
     def answer(self, question: str) -> None:
         drafter = self.answerer.drafter
         samples, drafter.num_samples = drafter.num_samples, 0
-        self.answerer.drafts([question], self.answerer.retriever.search_batch([question], 8))
+        self.answerer.drafts([question], self.answerer.find([question]))
         drafter.num_samples = samples
 
 

@@ -160,7 +160,7 @@ def ask(
                 retriever.lexical_weight = FOUND_BY[one.found_by]
                 answerer.num_read = one.num_read or before[1]
                 begin = time.perf_counter()
-                found = retriever.search_batch([q.question for q in some], one.k)
+                found = answerer.find([q.question for q in some], one.k)
                 said = writers[one.checkpoint].by[one.written_by](some, found)
                 seconds = (time.perf_counter() - begin) / len(some)
                 for question, text in zip(some, said, strict=True):

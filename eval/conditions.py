@@ -40,6 +40,8 @@ class Answering(Protocol):
     @property
     def retriever(self) -> Retriever: ...
 
+    def find(self, questions: Sequence[str], k: int = 8) -> list[Neighbours]: ...
+
     def answer_batch(
         self,
         questions: Sequence[str],

@@ -65,7 +65,7 @@ def run_open(
     found: list[Neighbours] = []
 
     def retrieve(some: Sequence[Question]) -> list[Neighbours]:
-        found.extend(answerer.retriever.search_batch([q.question for q in some], k=k))
+        found.extend(answerer.find([q.question for q in some], k))
         return found[-len(some) :]
 
     answers = _ask(answerer, questions, gold, "retrieved", retrieve, batch_size)

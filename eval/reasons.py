@@ -107,7 +107,7 @@ class Cases:
 
     def _contradicted(self, some: Sequence[Question]) -> list[Prediction]:
         """Those whose answer the search finds and that another answer can be made for."""
-        found = self.answerer.retriever.search_batch([q.question for q in some], self.k)
+        found = self.answerer.find([q.question for q in some], self.k)
         planted = []
         for question, neighbours in zip(some, found, strict=True):
             pair = other_answer(question, self.pool, self.rng)

@@ -1,4 +1,4 @@
-"""Which number format this machine multiplies fastest; knows no model."""
+"""Which number formats this machine multiplies fastest; knows no model."""
 
 from __future__ import annotations
 
@@ -27,3 +27,17 @@ def _fast_on_cpu(has: Mapping[str, Any]) -> bool:
     """By what a CPU ``has`` (``torch.cpu.get_capabilities``)."""
     amd = "AMD" in str(has.get("cpu_name"))
     return bool(has.get("amx_bf16") or (amd and has.get("avx512_bf16")))
+
+
+def fast_integers(device: torch.device | None = None) -> bool:
+    """Whether 8-bit integers are multiplied faster than ``fast_dtype``: on CPUs with AVX-512 VNNI.
+
+    Measured on an encoder of 12 layers, rounding included (``retro.eight_bit``): 1.45 times as fast
+    as bfloat16. With AMX, which multiplies bfloat16 faster, it was not measured: no.
+    """
+    import torch
+
+    if torch.cuda.is_available() if device is None else device.type == "cuda":
+        return False
+    has = torch.cpu.get_capabilities()
+    return bool(has.get("avx512_vnni") and not has.get("amx_bf16"))

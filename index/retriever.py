@@ -74,6 +74,16 @@ class Neighbours:
     def __len__(self) -> int:
         return len(self.chunk_ids)
 
+    def select(self, places: Sequence[int]) -> Neighbours:
+        """Some of them, by their places; of all that was searched as many are the nearest."""
+        here = list(places)
+        listed = ("doc_ids", "titles", "trusts", "texts", "tokens", "offsets")
+        arrays = ("chunk_ids", "starts", "ends", "distances", "lexical", "scores")
+        picked: dict[str, Any] = {n: tuple(getattr(self, n)[i] for i in here) for n in listed}
+        picked |= {n: getattr(self, n)[here] for n in (*arrays, "dense_rank", "lexical_rank")}
+        picked |= {n: getattr(self, n)[: len(here)] for n in ("dense_top", "lexical_top")}
+        return replace(self, **picked)
+
 
 class Retriever:
     """An open index. ``open`` is the way in; everything is mapped, little is read.

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 BATCH = 8
 """Questions that go through the model together."""
 
+OVERFETCH = 2
+"""How many times as many neighbours are searched as are kept."""
+
 HEAD, POLICY = "head.json", "policy.json"
 
 _LOG = logging.getLogger(__name__)
@@ -111,6 +114,7 @@ class Answerer:
             UserError: either is missing, damaged or does not fit the other.
         """
         from index.chunks import tokenizer_fingerprint
+        from index.devices import fast_integers
         from index.retriever import Retriever
         from retro.drafting import Drafter
         from retro.prompts import Prompter
@@ -120,6 +124,8 @@ class Answerer:
         retriever = Retriever.open(index, where=where)
         model = load(folder)
         model.fold()
+        if fast_integers(model.device):
+            model.in_eight_bits()
         windower = load_windower(model.config.encoder_name, model.config.base_name)
         tokenizer = windower.decoder
         retriever.manifest.check_tokenizer(tokenizer_fingerprint(tokenizer), model.config.base_name)
@@ -209,7 +215,7 @@ class Answerer:
     ) -> list[Answer]:
         timing: dict[str, float] = {}
         with _timed(timing, "search"):
-            found = neighbours or self.retriever.search_batch(list(questions), k, exclude)
+            found = neighbours or self.find(questions, k, exclude)
         with _timed(timing, "draft"):
             drafts = self.drafts(questions, found, candidates)
         with _timed(timing, "decide"):
@@ -250,7 +256,7 @@ class Answerer:
             return out
         asked = [second_hop(out[i].question, bridge.name) for i, bridge in kept]
         absent = None if exclude is None else [exclude[i] for i, _ in kept]
-        further = self.retriever.search_batch(asked, k, absent)
+        further = self.find(asked, k, absent)
         drafts = self.drafts(asked, further)
         for (i, bridge), question, neighbours, draft in zip(
             kept, asked, further, drafts, strict=True
@@ -306,13 +312,22 @@ class Answerer:
                 out[i] = draft.among(c.places, len(found[i]))
         return out
 
+    def find(
+        self,
+        questions: Sequence[str],
+        k: int = 8,
+        exclude: Sequence[Collection[str]] | None = None,
+    ) -> list[Neighbours]:
+        """Of each question's ``OVERFETCH * k`` nearest neighbours the ``k`` that match it best
+        (``match_prior``), in the order of the search; ``exclude`` as in ``answer_batch``."""
+        found = self.retriever.search_batch(list(questions), OVERFETCH * k, exclude)
+        match = self._match(questions, found)
+        return [n.select(best_matching(row, k)) for n, row in zip(found, match, strict=True)]
+
     def chosen(self, questions: Sequence[str], found: Sequence[Neighbours]) -> list[Chosen]:
         """Of each question's neighbours those that are read: the ``num_read`` that match it best.
         Those that were not searched for, a document that somebody chose, are all read."""
-        priors = [
-            match_prior(question, neighbours, self.retriever.idf)
-            for question, neighbours in zip(questions, found, strict=True)
-        ]
+        priors = self._match(questions, found)
         places = [
             best_matching(row, self.num_read if neighbours.searched else len(neighbours))
             for row, neighbours in zip(priors, found, strict=True)
@@ -322,6 +337,13 @@ class Answerer:
             Chosen(here, read, [n.texts[i] for i in here], [prior[i] for i in here])
             for here, read, n, prior in zip(places, windows, found, priors, strict=True)
         ]
+
+    def _match(
+        self, questions: Sequence[str], found: Sequence[Neighbours]
+    ) -> list[Sequence[float]]:
+        """``match_prior`` of each question's neighbours."""
+        idf = self.retriever.idf
+        return [match_prior(q, n, idf) for q, n in zip(questions, found, strict=True)]
 
     def windows_of(
         self, found: Sequence[Neighbours], places: Sequence[Sequence[int]]

@@ -48,7 +48,7 @@ class RetroConfig(PretrainedConfig):
         cca_layers: Sequence[int] = (),
         chunk_size: int = 64,
         num_neighbours: int = 8,
-        num_read: int = 4,
+        num_read: int = 6,
         neighbour_len: int = 128,
         cca_dropout: float = 0.1,
         max_span: int = 32,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import typer
 
-from index.devices import fast_dtype
+from index.devices import fast_dtype, fast_integers
 from index.errors import UserError
 from index.gpu import num_gpus
 from retro.shipped import needed_weights
@@ -117,6 +117,7 @@ def _torch() -> Finding:
     else:
         where = f"CPU, {torch.get_num_threads()} threads"
     where += f", computes in {str(fast_dtype()).removeprefix('torch.')}"
+    where += ", answers in 8-bit integers" if fast_integers() else ""
     return Finding("torch", True, f"{torch.__version__}, {where}")
 
 

@@ -32,6 +32,7 @@ from retro.context import (
     of_each_row,
 )
 from retro.copying import TINY, CopyTables
+from retro.eight_bit import in_eight_bits
 from retro.encoder import Conditioning, NeighbourEncoder
 from retro.families import attention_of, decoder_layers
 from retro.reader import IMPOSSIBLE, SpanReader, posterior
@@ -254,6 +255,17 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         checkpoint saved after that holds the whole encoder."""
         self.encoder.fold()
         self.config.encoder |= {"lora_rank": 0, "lora_from": 0}
+
+    def in_eight_bits(self) -> None:
+        """Rounds what reads and writes to 8 bits (``retro.eight_bit``), to answer faster where that
+        is so: the encoder, cross-attention and the decoder's layers, unless adapters stand beside
+        these. Span reader, gate and output head stay as they are; nothing can be trained or saved
+        any more."""
+        parts: list[nn.Module] = [self.encoder, self.cca]
+        if self.config.base_training != "lora":
+            parts += decoder_layers(self.base, self.base.config.model_type)
+        for part in parts:
+            in_eight_bits(part)
 
     def read(self, rows: Rows) -> NeighbourContext:
         """Encodes the neighbours of a batch, and where they belong to one chunk (a question),

@@ -58,9 +58,9 @@ def fit_prior(
 @torch.no_grad()
 def _losses(answerer: Answerer, case: Case) -> Tensor:
     """[len(WEIGHTS)]: -log P of the answer's spans among all that search finds."""
-    retriever, drafter = answerer.retriever, answerer.drafter
+    drafter = answerer.drafter
     model, windower = drafter.model, drafter.windower
-    found = retriever.search(case.question, model.config.num_neighbours)
+    [found] = answerer.find([case.question], model.config.num_neighbours)
     if not len(found):
         return torch.zeros(len(WEIGHTS))
     windows = windower.windows(found.texts, found.titles)
@@ -68,7 +68,7 @@ def _losses(answerer: Answerer, case: Case) -> Tensor:
     logits, relevance = model.reader.row_logits(
         model.encoder(rows.ids, rows.mask, rows.segments), rows
     )
-    prior = logits.new_tensor(match_prior(case.question, found, retriever.idf))
+    prior = logits.new_tensor(match_prior(case.question, found, answerer.retriever.idf))
     right = _right(case.answers, windows, found.texts, logits).flatten(0, 1)[None]
     weighed = [logits + weight * prior[:, None, None] for weight in WEIGHTS]
     return torch.stack([_loss(each, relevance, rows, right) for each in weighed])

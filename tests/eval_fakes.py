@@ -84,6 +84,9 @@ class LookUp:
         self.threshold = threshold
         self.known = {row["question"]: row["answers"][0] for row in ROWS}
 
+    def find(self, questions: Sequence[str], k: int = 8) -> list[Neighbours]:
+        return self.retriever.search_batch(questions, k)
+
     def answer_batch(
         self,
         questions: Sequence[str],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from index.devices import fast_dtype
+from index.devices import fast_dtype, fast_integers
 
 CPU = torch.device("cpu")
 
@@ -30,3 +30,19 @@ def test_bfloat16_where_it_is_fast(
 def test_bfloat16_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     assert fast_dtype(torch.device("cuda")) == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("has", "expected"),
+    [
+        ({"avx512_vnni": True}, True),
+        ({"avx512_vnni": True, "amx_bf16": True}, False),
+        ({"avx2": True}, False),
+    ],
+)
+def test_integers_where_they_are_fast(
+    has: dict[str, object], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    assert fast_integers(CPU) == expected
+    assert not fast_integers(torch.device("cuda"))

@@ -74,6 +74,23 @@ def test_no_neighbour_lies_in_the_window_of_a_better_one(retriever: Retriever) -
             assert int(chunk) not in windows
 
 
+def test_some_neighbours_are_themselves_and_the_database_stays_as_near(
+    retriever: Retriever,
+) -> None:
+    all_, fewer = retriever.search(QUESTIONS[0], k=8), retriever.search(QUESTIONS[0], k=3)
+    some = all_.select([1, 4, 6])
+    assert len(some) == 3
+    assert some.doc_ids == tuple(all_.doc_ids[i] for i in (1, 4, 6))
+    for name, value in vars(fewer).items():
+        if name in ("dense_top", "lexical_top"):
+            np.testing.assert_array_equal(getattr(some, name), value)
+        elif name != "searched":
+            whole, part = getattr(all_, name), getattr(some, name)
+            assert len(part) == 3, name
+            for place, i in enumerate((1, 4, 6)):
+                np.testing.assert_array_equal(part[place], whole[i])
+
+
 def test_a_batch_gives_what_single_questions_give(retriever: Retriever) -> None:
     _assert_same(
         retriever.search_batch(QUESTIONS, k=5), [retriever.search(q, k=5) for q in QUESTIONS]

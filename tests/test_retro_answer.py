@@ -214,6 +214,23 @@ def test_a_chosen_document_is_not_judged_by_how_a_search_went(answerer: Answerer
     assert confidences[2] > confidences[3]
 
 
+def test_of_twice_as_many_the_neighbours_that_match_best_are_found(
+    answerer: Answerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = answerer.retriever.search_batch(ASKED[:3], 6)
+    nearest_last = {0: 0.0, 3: -0.1, 5: -0.2}
+    monkeypatch.setattr(
+        "retro.answer.match_prior",
+        lambda _q, found, _idf: [nearest_last.get(i, -1.0) for i in range(len(found))],
+    )
+    for many, kept in zip(wide, answerer.find(ASKED[:3], 3), strict=True):
+        assert len(many) == 6
+        assert kept.chunk_ids.tolist() == [int(many.chunk_ids[i]) for i in nearest_last]
+    (hidden,) = answerer.find(ASKED[:1], 3, [set(wide[0].doc_ids[:1])])
+    assert wide[0].doc_ids[0] not in hidden.doc_ids
+    assert len(answerer.answer(ASKED[0], k=2).evidence) <= 2
+
+
 def test_the_neighbours_that_match_best_are_read_and_no_others(answerer: Answerer) -> None:
     found = answerer.retriever.search_batch(ASKED[:3], 8)
     made = Answerer(answerer.retriever, answerer.drafter, None, answerer.policy, num_read=2)

@@ -619,6 +619,38 @@ def test_folded_adapters_read_alike_and_can_be_saved(
         torch.testing.assert_close(again.encoder.run(x, seen), unfolded, atol=0.05, rtol=0.05)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_in_eight_bits_it_says_nearly_the_same(family: str) -> None:
+    made = tiny.model(family)
+    tokens = ids(2, 9)
+    exact = [made.gate, made.base.get_output_embeddings(), made.reader.start, made.reader.end]
+    weights = [part.weight.detach().clone() for part in exact]
+    with torch.no_grad():
+        alone = made(tokens).logits
+        together = made(tokens, neighbours=made.read(tiny.rows(QUESTIONS))).logits
+        made.in_eight_bits()
+        rounded = made(tokens).logits
+        read = made(tokens, neighbours=made.read(tiny.rows(QUESTIONS))).logits
+    assert 0 < (read - together).norm() / together.norm() < 0.05
+    if family != "gpt2":  # whose layers are no linear ones
+        assert 0 < (rounded - alone).norm() / alone.norm() < 0.05
+    assert not any(isinstance(m, torch.nn.Linear) for m in made.encoder.modules())
+    assert not any(isinstance(m, torch.nn.Linear) for m in made.cca.modules())
+    for part, weight in zip(exact, weights, strict=True):
+        assert torch.equal(part.weight, weight)
+
+
+def test_a_decoder_with_adapters_is_not_rounded(folders: tuple[Path, Path]) -> None:
+    base, encoder = folders
+    made = retrofit(str(base), str(encoder), chunk_size=M, max_span=3, cca_layers=[0, 1])
+    tune(made, "lora")
+    with torch.no_grad():
+        before = made(ids(1, M)).logits
+        made.in_eight_bits()
+        assert torch.equal(made(ids(1, M)).logits, before)
+    assert not any(isinstance(m, torch.nn.Linear) for m in made.encoder.modules())
+
+
 # -- a base that learns too -----------------------------------------------------------------
 
 

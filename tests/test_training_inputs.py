@@ -136,6 +136,8 @@ def test_short_questions_have_answers_and_paragraphs_whole_lines(made: dict[str,
     ]
     texts = [row["text"] for row in made["paragraphs.jsonl"]]
     assert texts == ["x" * 1000, "y" * 300 + "\nz"]
+    [whole] = made["wiki-passages.jsonl"]
+    assert whole["text"] == "x" * 1000 + "\n\n" + "y" * 300 + "\nz"
 
 
 def test_the_script_writes_the_same_files_each_time(data: Path, tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ def files(data: Path) -> Iterator[tuple[str, Iterable[Row]]]:
     yield "hop-held-passages.jsonl", passages("hop", both)
 
     yield "short-questions.jsonl", short_questions(data)
+    yield "wiki-passages.jsonl", documents(data / "corpus/wiki.jsonl.xz")
     yield "paragraphs.jsonl", paragraphs(data / "corpus/wiki.jsonl.xz")
 
 
@@ -140,12 +141,17 @@ def short_questions(data: Path) -> Iterator[Row]:
             yield {"question": row["question"], "answers": row.get("answers") or row["answer"]}
 
 
+def documents(file: Path) -> Iterator[Row]:
+    """A corpus's documents."""
+    with lzma.open(file, "rt", encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
 def paragraphs(file: Path) -> Iterator[Row]:
     """A corpus's documents cut at line ends into paragraphs."""
-    with lzma.open(file, "rt", encoding="utf-8") as lines:
-        for row in map(json.loads, lines):
-            for number, text in enumerate(pieces(row["text"])):
-                yield {"id": f"{row['id']}#{number}", "title": row["title"], "text": text}
+    for row in documents(file):
+        for number, text in enumerate(pieces(row["text"])):
+            yield {"id": f"{row['id']}#{number}", "title": row["title"], "text": text}
 
 
 def pieces(text: str) -> Iterator[str]:

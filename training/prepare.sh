@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # In the folder that inputs.py wrote: databases, and the questions with what was found for them,
-# tokenised (.npz). Needs no GPU. What is there already is not made again.
+# tokenised (.npz). Needs no GPU; the whole corpus (wiki) takes one core a hundred minutes. What is there
+# already is not made again.
 set -euo pipefail
 
 database() { [ -e "$1-index/manifest.json" ] || retro index build "$1-passages.jsonl" --out "$1-index"; }
@@ -10,7 +11,7 @@ prepare() { # NAME INDEX DATA… [OPTIONS]
   [ -e "$out" ] || retro train prepare --encoder mpnet --searched --index "$index" "$@" --out "$out"
 }
 
-for name in squad nq hotpot hotpot-held hop hop-held small0 small1 small2; do database "$name"; done
+for name in squad nq hotpot hotpot-held hop hop-held small0 small1 small2 wiki; do database "$name"; done
 [ -e paragraphs-index/manifest.json ] || retro index build paragraphs.jsonl --out paragraphs-index
 
 [ -e altered.jsonl ] || retro train alter --data train-v1.1.jsonl --limit 36000 --seed 5 --out altered.jsonl
