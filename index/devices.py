@@ -40,4 +40,5 @@ def fast_integers(device: torch.device | None = None) -> bool:
     if torch.cuda.is_available() if device is None else device.type == "cuda":
         return False
     has = torch.cpu.get_capabilities()
-    return bool(has.get("avx512_vnni") and not has.get("amx_bf16"))
+    fast = has.get("avx512_vnni") and torch.backends.mkldnn.is_available()
+    return bool(fast and not has.get("amx_bf16"))
