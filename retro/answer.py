@@ -31,8 +31,9 @@ from retro.shipped import DEFAULT_CHECKPOINT, NUM_SAMPLES
 from retro.signals import (
     SEARCHED,
     answer_signals,
-    best_matching,
+    highest,
     match_prior,
+    rank_signals,
     retrieval_signals,
 )
 from retro.types import Answer, Evidence, Hop, Promise
@@ -57,7 +58,7 @@ _LOG = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Chosen:
     """The neighbours of one question that are read: their ``places`` among those found, and of
-    each its window, its text and what search says of it (``match_prior``)."""
+    each its window, its text and how much lower than the highest it ranks."""
 
     places: Sequence[int]
     windows: Sequence[Window]
@@ -215,9 +216,12 @@ class Answerer:
     ) -> list[Answer]:
         timing: dict[str, float] = {}
         with _timed(timing, "search"):
-            found = neighbours or self.find(questions, k, exclude)
+            if neighbours is None:
+                found, ranks = self._found(questions, k, exclude)
+            else:
+                found, ranks = list(neighbours), self.ranks(questions, neighbours)
         with _timed(timing, "draft"):
-            drafts = self.drafts(questions, found, candidates)
+            drafts = self.drafts(questions, found, candidates, ranks)
         with _timed(timing, "decide"):
             decided = [
                 self._decide(*row) for row in zip(ids, questions, found, drafts, strict=True)
@@ -256,8 +260,8 @@ class Answerer:
             return out
         asked = [second_hop(out[i].question, bridge.name) for i, bridge in kept]
         absent = None if exclude is None else [exclude[i] for i, _ in kept]
-        further = self.find(asked, k, absent)
-        drafts = self.drafts(asked, further)
+        further, ranks = self._found(asked, k, absent)
+        drafts = self.drafts(asked, further, ranks=ranks)
         for (i, bridge), question, neighbours, draft in zip(
             kept, asked, further, drafts, strict=True
         ):
@@ -292,15 +296,18 @@ class Answerer:
         questions: Sequence[str],
         found: Sequence[Neighbours],
         candidates: Sequence[str] | None = None,
+        ranks: Sequence[Sequence[float]] | None = None,
     ) -> list[Draft | None]:
-        """Drafts where there is a neighbour, None elsewhere; ``candidates`` as above."""
+        """Drafts where there is a neighbour, None elsewhere; ``candidates`` as above, ``ranks`` as
+        ``ranks`` gives them, if they are known."""
+        ranks = self.ranks(questions, found) if ranks is None else ranks
         held = [i for i, n in enumerate(found) if len(n)]
         some = [found[i] for i in held]
         out: list[Draft | None] = [None] * len(questions)
         if held:
             asked = [questions[i] for i in held]
             given = None if candidates is None else [candidates[i] for i in held]
-            chosen = self.chosen(asked, some)
+            chosen = self.chosen(some, [ranks[i] for i in held])
             drafts = self.drafter.draft(
                 asked,
                 [c.windows for c in chosen],
@@ -309,7 +316,10 @@ class Answerer:
                 [c.priors for c in chosen],
             )
             for i, draft, c in zip(held, drafts, chosen, strict=True):
-                out[i] = draft.among(c.places, len(found[i]))
+                draft = draft.among(c.places, len(found[i]))
+                if self.drafter.model.ranker is not None:
+                    draft = replace(draft, signals={**draft.signals, **rank_signals(ranks[i])})
+                out[i] = draft
         return out
 
     def find(
@@ -318,32 +328,52 @@ class Answerer:
         k: int = 8,
         exclude: Sequence[Collection[str]] | None = None,
     ) -> list[Neighbours]:
-        """Of each question's ``OVERFETCH * k`` nearest neighbours the ``k`` that match it best
-        (``match_prior``), in the order of the search; ``exclude`` as in ``answer_batch``."""
-        found = self.retriever.search_batch(list(questions), OVERFETCH * k, exclude)
-        match = self._match(questions, found)
-        return [n.select(best_matching(row, k)) for n, row in zip(found, match, strict=True)]
+        """Of each question's ``OVERFETCH * k`` nearest neighbours the ``k`` that rank highest
+        (``ranks``), in the order of the search; ``exclude`` as in ``answer_batch``."""
+        return self._found(questions, k, exclude)[0]
 
-    def chosen(self, questions: Sequence[str], found: Sequence[Neighbours]) -> list[Chosen]:
-        """Of each question's neighbours those that are read: the ``num_read`` that match it best.
+    def _found(
+        self,
+        questions: Sequence[str],
+        k: int,
+        exclude: Sequence[Collection[str]] | None,
+    ) -> tuple[list[Neighbours], list[list[float]]]:
+        """What ``find`` gives, and their ranks."""
+        found = self.retriever.search_batch(list(questions), OVERFETCH * k, exclude)
+        ranks = self.ranks(questions, found)
+        places = [highest(row, k) for row in ranks]
+        return (
+            [n.select(here) for n, here in zip(found, places, strict=True)],
+            [[row[i] for i in here] for row, here in zip(ranks, places, strict=True)],
+        )
+
+    def chosen(self, found: Sequence[Neighbours], ranks: Sequence[Sequence[float]]) -> list[Chosen]:
+        """Of each question's neighbours those that are read: the ``num_read`` that rank highest.
         Those that were not searched for, a document that somebody chose, are all read."""
-        priors = self._match(questions, found)
         places = [
-            best_matching(row, self.num_read if neighbours.searched else len(neighbours))
-            for row, neighbours in zip(priors, found, strict=True)
+            highest(row, self.num_read if neighbours.searched else len(neighbours))
+            for row, neighbours in zip(ranks, found, strict=True)
         ]
         windows = self.windows_of(found, places)
         return [
-            Chosen(here, read, [n.texts[i] for i in here], [prior[i] for i in here])
-            for here, read, n, prior in zip(places, windows, found, priors, strict=True)
+            Chosen(here, read, [n.texts[i] for i in here], [row[i] - max(row) for i in here])
+            for here, read, n, row in zip(places, windows, found, ranks, strict=True)
         ]
 
-    def _match(
-        self, questions: Sequence[str], found: Sequence[Neighbours]
-    ) -> list[Sequence[float]]:
-        """``match_prior`` of each question's neighbours."""
+    def ranks(self, questions: Sequence[str], found: Sequence[Neighbours]) -> list[list[float]]:
+        """How likely each neighbour answers, before it is read: how it matches the question
+        (``match_prior``), and where the model has a ranker, what that says."""
         idf = self.retriever.idf
-        return [match_prior(q, n, idf) for q, n in zip(questions, found, strict=True)]
+        match = [match_prior(q, n, idf) for q, n in zip(questions, found, strict=True)]
+        if self.drafter.model.ranker is None:
+            return match
+        weight = self.drafter.model.config.match_weight
+        windows = self.windows_of(found, [range(len(n)) for n in found])
+        logits = self.drafter.rank(questions, windows)
+        return [
+            [logit + weight * prior for logit, prior in zip(*rows, strict=True)]
+            for rows in zip(logits, match, strict=True)
+        ]
 
     def windows_of(
         self, found: Sequence[Neighbours], places: Sequence[Sequence[int]]

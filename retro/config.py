@@ -37,6 +37,10 @@ class RetroConfig(PretrainedConfig):
         base_training: what of the base a checkpoint holds: nothing (``frozen``), low-rank
             adapters (``lora``, of ``lora_rank``) or all of it (``full``).
         encoder_name: where the encoder's frozen embeddings come from.
+        ranker: fields of ``EncoderConfig`` for what orders the neighbours found; empty: none, they
+            are ordered by how they match the question.
+        ranker_name: where its pretrained weights come from.
+        match_weight: how much ``retro.signals.match_prior`` counts beside the ranker's logits.
     """
 
     model_type = "retro"
@@ -61,6 +65,9 @@ class RetroConfig(PretrainedConfig):
         encoder_name: str | None = None,
         base_training: str = "frozen",
         lora_rank: int = 16,
+        ranker: dict[str, Any] | None = None,
+        ranker_name: str | None = None,
+        match_weight: float = 1.0,
         **kwargs: Any,
     ) -> None:
         self.base = base or {}
@@ -78,6 +85,8 @@ class RetroConfig(PretrainedConfig):
         self.base_name, self.base_hash = base_name, base_hash
         self.encoder_name = encoder_name
         self.base_training, self.lora_rank = base_training, lora_rank
+        self.ranker, self.ranker_name = ranker or {}, ranker_name
+        self.match_weight = match_weight
         super().__init__(**kwargs)
 
     def base_config(self) -> PretrainedConfig:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -25,14 +25,28 @@ from retro.retrofit import load_windower, read_checkpoint, retrofit
 from retro.sampling import save_members
 from retro.text_data import TextSet, prepare_text
 from retro.train_lm import RETRIEVALS, Text, TextRecipe, bits_per_byte, train_text
-from retro.train_qa import LOSSES, Reading, TrainConfig, batches, reading_quality, train
+from retro.train_qa import (
+    LOSSES,
+    Reading,
+    TrainConfig,
+    batches,
+    ranking_quality,
+    reading_quality,
+    train,
+)
 from retro.tuning import Base, tune
 
 if TYPE_CHECKING:
     from index.retriever import Retriever
 
+NUM_RANKED = 16
+"""Neighbours that are ranked where a run reports how well."""
+
 DEPTH = 24
 """Neighbours searched for a question, from which distractors are drawn."""
+
+NEW_RANKER = {"lora_rank": 64}
+"""How a ranker that begins from nothing learns: by adapters, which are small to keep."""
 
 NUM_CHECKED = 200
 """Held-out questions on which a run reports EM and F1 of its reading."""
@@ -105,24 +119,26 @@ def run_qa(
     """
     if config.stage not in LOSSES:
         raise UserError(f"--stage {config.stage}: choose one of {', '.join(LOSSES)}")
-    if config.stage == "reader" and config.base != "frozen":
+    if config.stage != "answer" and config.base != "frozen":
         raise UserError(f"--base {config.base}: the decoder learns in --stage answer only")
     if start is not None and (config.encoder_lora or config.encoder_layers is not None):
         raise UserError(
             f"--encoder-layers, --encoder-lora: {start} has its own; leave them out with --start"
         )
-    if config.stage == "reader" and config.context_neighbours:
+    if config.stage != "answer" and config.context_neighbours:
         raise UserError("--context-neighbours: the decoder learns in --stage answer only")
     claim(out)
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(config.seed)
-    model = start_from(start, prepared, config.encoder_changes())
+    new = config.ranker if config.stage == "ranker" else None
+    model = start_from(start, prepared, config.encoder_changes(), new)
     if config.context_neighbours is not None:
         model.config.context_neighbours = config.context_neighbours
     reading, checked = reading_of(prepared, model, config)
     tell(f"{len(reading.examples):,} questions to learn from, {len(checked)} to check")
-    train(reading, config, out, quality_on(reading, checked))
+    quality = ranking_on(reading, prepared) if new else quality_on(reading, checked)
+    train(reading, config, out, quality)
 
 
 def reading_of(
@@ -133,7 +149,7 @@ def reading_of(
     keep = [
         i
         for i, e in enumerate(prepared.examples)
-        if prepared.title(e) not in prepared.held and (e.gold or config.stage == "reader")
+        if prepared.title(e) not in prepared.held and (e.gold or config.stage != "answer")
     ]
     learned = [prepared.examples[i] for i in keep]
     found = prepared.retrieved
@@ -266,6 +282,18 @@ def quality_on(
     return lambda: reading_quality(reading, part, own)
 
 
+def ranking_on(reading: Reading, prepared: Prepared) -> Callable[[], dict[str, float]] | None:
+    """How held-out questions' neighbours are ranked, or None without any that were searched."""
+    rows = [
+        (e, found[:NUM_RANKED])
+        for e, found in zip(prepared.examples, prepared.retrieved or (), strict=False)
+        if prepared.title(e) in prepared.held and e.gold.keys() & set(found[:NUM_RANKED])
+    ]
+    part = rows[:: -(-len(rows) // NUM_CHECKED)] if rows else []
+    examples, found = [e for e, _ in part], [f for _, f in part]
+    return (lambda: ranking_quality(reading, examples, found)) if part else None
+
+
 def present_documents(retriever: Retriever) -> list[Document]:
     """The documents of the index that were not removed, in its order."""
     return [retriever.store.document(i) for i in retriever.store.present()]
@@ -307,27 +335,34 @@ def search_all(retriever: Retriever, examples: Sequence[Example]) -> list[list[i
 
 
 def start_from(
-    folder: Path | None, prepared: Prepared | TextSet, encoder: dict[str, int] | None = None
+    folder: Path | None,
+    prepared: Prepared | TextSet,
+    encoder: dict[str, int] | None = None,
+    ranker: str | None = None,
 ) -> RetroForCausalLM:
     """A fresh model, with the trained weights of a checkpoint folder if one is given.
 
     ``encoder``: fields of ``EncoderConfig`` for a model that begins from nothing; one that goes on
-    has those of its checkpoint.
+    has those of its checkpoint. ``ranker``: the name of the pretrained one that a model gets which
+    has none.
 
     Raises:
         UserError: the data was prepared for another encoder than the checkpoint's.
     """
+    names = (prepared.base, prepared.encoder)
     if folder is None:
-        return _placed(retrofit(prepared.base, prepared.encoder, encoder=encoder or {}))
+        own: dict[str, Any] = {"encoder": encoder or {}, "ranker": NEW_RANKER}
+        return _placed(retrofit(*names, ranker_name=ranker, **own))
     config, trained = read_checkpoint(folder)
     if config.encoder_name != prepared.encoder:
         raise UserError(
             f"{folder}: its encoder is {config.encoder_name}, the data was prepared for "
             f"{prepared.encoder}; prepare it with --encoder {config.encoder_name}"
         )
-    model = _placed(retrofit(prepared.base, prepared.encoder, encoder=config.encoder))
-    model.config.num_read, model.config.prior_weight = config.num_read, config.prior_weight
-    model.config.context_neighbours = config.context_neighbours
+    own = {"encoder": config.encoder, "ranker": config.ranker or NEW_RANKER}
+    model = _placed(retrofit(*names, ranker_name=config.ranker_name or ranker, **own))
+    for kept in ("num_read", "prior_weight", "match_weight", "context_neighbours"):
+        setattr(model.config, kept, getattr(config, kept))
     tune(model, cast(Base, config.base_training))
     model.load_state_dict(trained, strict=False)
     return model
