@@ -35,7 +35,7 @@ class Ranker(nn.Module):
         super().__init__()
         self.encoder = NeighbourEncoder(config)
         self.logit = nn.Linear(config.hidden_size, 1)
-        nn.init.zeros_(self.logit.weight)
+        nn.init.normal_(self.logit.weight, std=0.02)  # of zeros no adapter would have a gradient
         nn.init.zeros_(self.logit.bias)
         self.own_ids: Tensor
         self.register_buffer("own_ids", torch.zeros(vocab_size, dtype=torch.long))
