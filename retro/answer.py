@@ -217,11 +217,11 @@ class Answerer:
         timing: dict[str, float] = {}
         with _timed(timing, "search"):
             if neighbours is None:
-                found, ranks = self._found(questions, k, exclude)
+                found, scores = self._found(questions, k, exclude)
             else:
-                found, ranks = list(neighbours), self.ranks(questions, neighbours)
+                found, scores = list(neighbours), self.rank_scores(questions, neighbours)
         with _timed(timing, "draft"):
-            drafts = self.drafts(questions, found, candidates, ranks)
+            drafts = self.drafts(questions, found, candidates, scores)
         with _timed(timing, "decide"):
             decided = [
                 self._decide(*row) for row in zip(ids, questions, found, drafts, strict=True)
@@ -260,8 +260,8 @@ class Answerer:
             return out
         asked = [second_hop(out[i].question, bridge.name) for i, bridge in kept]
         absent = None if exclude is None else [exclude[i] for i, _ in kept]
-        further, ranks = self._found(asked, k, absent)
-        drafts = self.drafts(asked, further, ranks=ranks)
+        further, scores = self._found(asked, k, absent)
+        drafts = self.drafts(asked, further, scores=scores)
         for (i, bridge), question, neighbours, draft in zip(
             kept, asked, further, drafts, strict=True
         ):
@@ -296,18 +296,18 @@ class Answerer:
         questions: Sequence[str],
         found: Sequence[Neighbours],
         candidates: Sequence[str] | None = None,
-        ranks: Sequence[Sequence[float]] | None = None,
+        scores: Sequence[Sequence[float]] | None = None,
     ) -> list[Draft | None]:
-        """Drafts where there is a neighbour, None elsewhere; ``candidates`` as above, ``ranks`` as
-        ``ranks`` gives them, if they are known."""
-        ranks = self.ranks(questions, found) if ranks is None else ranks
+        """Drafts where there is a neighbour, None elsewhere; ``candidates`` as above, ``scores`` as
+        ``rank_scores`` gives them, if they are known."""
+        scores = self.rank_scores(questions, found) if scores is None else scores
         held = [i for i, n in enumerate(found) if len(n)]
         some = [found[i] for i in held]
         out: list[Draft | None] = [None] * len(questions)
         if held:
             asked = [questions[i] for i in held]
             given = None if candidates is None else [candidates[i] for i in held]
-            chosen = self.chosen(some, [ranks[i] for i in held])
+            chosen = self.chosen(some, [scores[i] for i in held])
             drafts = self.drafter.draft(
                 asked,
                 [c.windows for c in chosen],
@@ -318,7 +318,7 @@ class Answerer:
             for i, draft, c in zip(held, drafts, chosen, strict=True):
                 draft = draft.among(c.places, len(found[i]))
                 if self.drafter.model.ranker is not None:
-                    draft = replace(draft, signals={**draft.signals, **rank_signals(ranks[i])})
+                    draft = replace(draft, signals={**draft.signals, **rank_signals(scores[i])})
                 out[i] = draft
         return out
 
@@ -329,7 +329,7 @@ class Answerer:
         exclude: Sequence[Collection[str]] | None = None,
     ) -> list[Neighbours]:
         """Of each question's ``OVERFETCH * k`` nearest neighbours the ``k`` that rank highest
-        (``ranks``), in the order of the search; ``exclude`` as in ``answer_batch``."""
+        (``rank_scores``), in the order of the search; ``exclude`` as in ``answer_batch``."""
         return self._found(questions, k, exclude)[0]
 
     def _found(
@@ -338,29 +338,33 @@ class Answerer:
         k: int,
         exclude: Sequence[Collection[str]] | None,
     ) -> tuple[list[Neighbours], list[list[float]]]:
-        """What ``find`` gives, and their ranks."""
+        """What ``find`` gives, and their scores."""
         found = self.retriever.search_batch(list(questions), OVERFETCH * k, exclude)
-        ranks = self.ranks(questions, found)
-        places = [highest(row, k) for row in ranks]
+        scores = self.rank_scores(questions, found)
+        places = [highest(row, k) for row in scores]
         return (
             [n.select(here) for n, here in zip(found, places, strict=True)],
-            [[row[i] for i in here] for row, here in zip(ranks, places, strict=True)],
+            [[row[i] for i in here] for row, here in zip(scores, places, strict=True)],
         )
 
-    def chosen(self, found: Sequence[Neighbours], ranks: Sequence[Sequence[float]]) -> list[Chosen]:
+    def chosen(
+        self, found: Sequence[Neighbours], scores: Sequence[Sequence[float]]
+    ) -> list[Chosen]:
         """Of each question's neighbours those that are read: the ``num_read`` that rank highest.
         Those that were not searched for, a document that somebody chose, are all read."""
         places = [
             highest(row, self.num_read if neighbours.searched else len(neighbours))
-            for row, neighbours in zip(ranks, found, strict=True)
+            for row, neighbours in zip(scores, found, strict=True)
         ]
         windows = self.windows_of(found, places)
         return [
             Chosen(here, read, [n.texts[i] for i in here], [row[i] - max(row) for i in here])
-            for here, read, n, row in zip(places, windows, found, ranks, strict=True)
+            for here, read, n, row in zip(places, windows, found, scores, strict=True)
         ]
 
-    def ranks(self, questions: Sequence[str], found: Sequence[Neighbours]) -> list[list[float]]:
+    def rank_scores(
+        self, questions: Sequence[str], found: Sequence[Neighbours]
+    ) -> list[list[float]]:
         """How likely each neighbour answers, before it is read: how it matches the question
         (``match_prior``), and where the model has a ranker, what that says."""
         idf = self.retriever.idf

@@ -101,7 +101,7 @@ _DROPOUT = "Monte-Carlo dropout: Gal & Ghahramani 2016; BALD: Houlsby et al. 201
 _CONFLICT = "passages judged alone that contradict each other: retro.conflict"
 
 MODEL_SIGNALS: dict[str, Signal] = {
-    "rank_best": Signal(+1, "highest rank of a neighbour, by a model that has a ranker", _RANK),
+    "rank_best": Signal(+1, "highest score by a ranker, where there is one", _RANK),
     "rank_gap": Signal(+1, "that minus the second highest", _RANK),
     "null_probability": Signal(-1, "probability that no neighbour answers", _POSTERIOR),
     "span_probability": Signal(+1, "probability of the answer, its mentions added up", _POSTERIOR),
@@ -219,7 +219,7 @@ def highest(values: Sequence[float], most: int) -> list[int]:
 
 
 def rank_signals(logits: Sequence[float]) -> dict[str, float]:
-    """Of the ranks [k >= 1] that a ranker gave the neighbours; zero stands for "none of them"."""
+    """Of a ranker's scores of the neighbours, [k >= 1]; zero stands for "none of them"."""
     best, *rest = sorted(logits, reverse=True)
     return {"rank_best": best, "rank_gap": best - max(rest, default=best)}
 

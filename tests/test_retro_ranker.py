@@ -194,7 +194,7 @@ def answerer(tmp_path_factory: pytest.TempPathFactory) -> Answerer:
 
 def test_passages_rank_by_their_logit_and_their_match(answerer: Answerer) -> None:
     found = answerer.retriever.search_batch(ASKED, 6)
-    ranks = answerer.ranks(ASKED, found)
+    ranks = answerer.rank_scores(ASKED, found)
     windows = answerer.windows_of(found, [range(len(n)) for n in found])
     logits = answerer.drafter.rank(ASKED, windows)
     for question, n, row, own in zip(ASKED, found, ranks, logits, strict=True):
@@ -207,7 +207,7 @@ def test_the_highest_are_found_and_of_them_the_highest_read(
     answerer: Answerer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wide = answerer.retriever.search(ASKED[0], 6)
-    [ranks] = answerer.ranks(ASKED[:1], [wide])
+    [ranks] = answerer.rank_scores(ASKED[:1], [wide])
     best = sorted(range(6), key=lambda i: -ranks[i])
     [kept] = answerer.find(ASKED[:1], 3)
     assert set(kept.chunk_ids.tolist()) == {int(wide.chunk_ids[i]) for i in best[:3]}
