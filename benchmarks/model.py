@@ -11,8 +11,8 @@ table of tokens (encoder, decoder, output head), the rival two. In float32, and 
 model as it is trained (bfloat16 weights with float32 copies in the optimiser), the rival under
 ``torch.autocast``, since in bfloat16 weights alone small updates are lost.
 answer: one question, warm, from search to decision, with and without Monte-Carlo dropout; of the
-eight passages found those are read that match best, as many as the checkpoint's configuration
-says. Against all eight read as text in the prompt of the same base decoder, which writes greedily
+eight passages kept the best are read, as many as the checkpoint's configuration says. Against the
+same eight, all read as text in the prompt of the same base decoder, which writes greedily
 at most as many tokens and may stop at the end of a line. On one thread.
 
 Turns alternate. Processor time is what is compared (on a busy machine wall time says little); the
@@ -277,7 +277,7 @@ class InContext:
         from retro.retrofit import load_base
 
         config = answerer.drafter.model.config
-        self.retriever = answerer.retriever
+        self.find = answerer.find
         base = load_base(config.base_name, answerer.drafter.model.dtype).eval()
         self.model = base.to(answerer.drafter.model.device)
         self.tokenizer, self.num_tokens = answerer.drafter.windower.decoder, config.max_span
@@ -287,7 +287,8 @@ class InContext:
     def answer(self, question: str) -> str:
         import torch
 
-        passages = "\n\n".join(self.retriever.search(question, 8).texts)
+        [found] = self.find([question])
+        passages = "\n\n".join(found.texts)
         prompt = f"{passages}\n\nQuestion: {question}\nAnswer:"
         ids = torch.tensor([self.tokenizer(prompt)["input_ids"]]).to(self.model.device)
         self.lengths.append(ids.shape[1])

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from index.errors import UserError
 from retro.encoder import EncoderConfig, NeighbourEncoder
-from retro.reader import IMPOSSIBLE, positive_loss
+from retro.reader import posterior, span_loss
 from retro.windows import Rows, marks
 
 UNKNOWN = ("[UNK]", "<unk>")
@@ -51,21 +51,16 @@ class Ranker(nn.Module):
         return out
 
 
-def arranged_logits(logits: Tensor, place: Tensor) -> Tensor:
-    """logits [M], place [B, K] -> [B, K], where a place is empty ``IMPOSSIBLE``."""
-    return logits[place.clamp(min=0)].masked_fill(place < 0, IMPOSSIBLE)
-
-
 def ranking_loss(logits: Tensor, gold: Tensor, place: Tensor) -> Tensor:
-    """-log P of the gold passages together, or of "none" where no passage is gold, [B].
+    """-log P of the gold passages together, or of "none" where no passage is gold, [B]: the span
+    reader's loss of passages with a single span each.
 
     logits, gold (bool) [M], place [B, K].
     """
-    each = arranged_logits(logits, place)
-    total = torch.logsumexp(each, 1)
-    log_z = torch.logaddexp(total, torch.zeros_like(total))
+    tokens = place.new_zeros(len(logits), 1)
+    passages = posterior(logits[:, None, None], logits, tokens, place)
     right = gold[place.clamp(min=0)] & (place >= 0)
-    return positive_loss((each - log_z[:, None])[..., None], -log_z, right[..., None])
+    return span_loss(passages, right[..., None])
 
 
 def shared_ids(reader: Any, ranker: Any, vocab_size: int) -> Tensor:

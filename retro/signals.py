@@ -218,9 +218,9 @@ def highest(values: Sequence[float], most: int) -> list[int]:
     return sorted(sorted(range(len(values)), key=lambda i: -values[i])[:most])
 
 
-def rank_signals(logits: Sequence[float]) -> dict[str, float]:
+def rank_signals(scores: Sequence[float]) -> dict[str, float]:
     """Of a ranker's scores of the neighbours, [k >= 1]; zero stands for "none of them"."""
-    best, *rest = sorted(logits, reverse=True)
+    best, *rest = sorted(scores, reverse=True)
     return {"rank_best": best, "rank_gap": best - max(rest, default=best)}
 
 

@@ -96,8 +96,8 @@ def _reading(answerer: Answerer, case: Case) -> Tensor:
     logits, relevance = model.reader.row_logits(
         model.encoder(rows.ids, rows.mask, rows.segments), rows
     )
-    [ranks] = answerer.rank_scores([case.question], [found])
-    prior = logits.new_tensor(ranks) - max(ranks)
+    [scores] = answerer.rank_scores([case.question], [found])
+    prior = logits.new_tensor(scores) - max(scores)
     right = _right(case.answers, windows, found.texts, logits).flatten(0, 1)[None]
     weighed = [logits + weight * prior[:, None, None] for weight in WEIGHTS]
     return torch.stack([_loss(each, relevance, rows, right) for each in weighed])

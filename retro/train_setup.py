@@ -15,6 +15,7 @@ import torch
 from index.disk import claim
 from index.errors import UserError
 from index.sources import Document
+from retro.answer import OVERFETCH
 from retro.examples import Example, Sampler, WindowTable, read_examples, read_jsonl
 from retro.model import RetroForCausalLM
 from retro.posteriors import ensemble, laplace
@@ -38,9 +39,6 @@ from retro.tuning import Base, tune
 
 if TYPE_CHECKING:
     from index.retriever import Retriever
-
-NUM_RANKED = 16
-"""Neighbours that are ranked where a run reports how well."""
 
 DEPTH = 24
 """Neighbours searched for a question, from which distractors are drawn."""
@@ -283,11 +281,13 @@ def quality_on(
 
 
 def ranking_on(reading: Reading, prepared: Prepared) -> Callable[[], dict[str, float]] | None:
-    """How held-out questions' neighbours are ranked, or None without any that were searched."""
+    """How held-out questions' neighbours, as many as an answer is looked for in, are ranked; None
+    without any that were searched."""
+    most = OVERFETCH * reading.model.config.num_neighbours
     rows = [
-        (e, found[:NUM_RANKED])
+        (e, found[:most])
         for e, found in zip(prepared.examples, prepared.retrieved or (), strict=False)
-        if prepared.title(e) in prepared.held and e.gold.keys() & set(found[:NUM_RANKED])
+        if prepared.title(e) in prepared.held and e.gold.keys() & set(found[:most])
     ]
     part = rows[:: -(-len(rows) // NUM_CHECKED)] if rows else []
     examples, found = [e for e, _ in part], [f for _, f in part]
