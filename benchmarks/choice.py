@@ -16,7 +16,7 @@ from pathlib import Path
 
 from eval.questions import Question, read_questions, sample
 from index.retriever import Neighbours, Retriever
-from retro.signals import highest, match_prior
+from retro.signals import best_matching, match_prior
 from retro.text import contains_answer
 
 FOUND, READ = (8, 12, 16, 24), (1, 2, 3, 4, 5, 6, 8)
@@ -44,7 +44,9 @@ def shares(holds: Sequence[Sequence[bool]], match: Sequence[Sequence[float]]) ->
     """By "read of found"; of all that were found first, all are read."""
     rows = list(zip(holds, match, strict=True))
     return {
-        f"{read} of {found}": sum(any(h[i] for i in highest(m[:found], read)) for h, m in rows)
+        f"{read} of {found}": sum(
+            any(h[i] for i in best_matching(m[:found], read)) for h, m in rows
+        )
         / len(rows)
         for found in FOUND
         for read in sorted({*READ, found})

@@ -31,9 +31,8 @@ from retro.shipped import DEFAULT_CHECKPOINT, NUM_SAMPLES
 from retro.signals import (
     SEARCHED,
     answer_signals,
-    highest,
+    best_matching,
     match_prior,
-    rank_signals,
     retrieval_signals,
 )
 from retro.types import Answer, Evidence, Hop, Promise
@@ -58,7 +57,7 @@ _LOG = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Chosen:
     """The neighbours of one question that are read: their ``places`` among those found, and of
-    each its window, its text and how much lower than the highest it ranks."""
+    each its window, its text and what search says of it (``match_prior``)."""
 
     places: Sequence[int]
     windows: Sequence[Window]
@@ -216,12 +215,9 @@ class Answerer:
     ) -> list[Answer]:
         timing: dict[str, float] = {}
         with _timed(timing, "search"):
-            if neighbours is None:
-                found, scores = self._found(questions, k, exclude)
-            else:
-                found, scores = list(neighbours), self.rank_scores(questions, neighbours)
+            found = neighbours or self.find(questions, k, exclude)
         with _timed(timing, "draft"):
-            drafts = self.drafts(questions, found, candidates, scores)
+            drafts = self.drafts(questions, found, candidates)
         with _timed(timing, "decide"):
             decided = [
                 self._decide(*row) for row in zip(ids, questions, found, drafts, strict=True)
@@ -260,8 +256,8 @@ class Answerer:
             return out
         asked = [second_hop(out[i].question, bridge.name) for i, bridge in kept]
         absent = None if exclude is None else [exclude[i] for i, _ in kept]
-        further, scores = self._found(asked, k, absent)
-        drafts = self.drafts(asked, further, scores=scores)
+        further = self.find(asked, k, absent)
+        drafts = self.drafts(asked, further)
         for (i, bridge), question, neighbours, draft in zip(
             kept, asked, further, drafts, strict=True
         ):
@@ -296,18 +292,15 @@ class Answerer:
         questions: Sequence[str],
         found: Sequence[Neighbours],
         candidates: Sequence[str] | None = None,
-        scores: Sequence[Sequence[float]] | None = None,
     ) -> list[Draft | None]:
-        """Drafts where there is a neighbour, None elsewhere; ``candidates`` as above, ``scores`` as
-        ``rank_scores`` gives them, if they are known."""
-        scores = self.rank_scores(questions, found) if scores is None else scores
+        """Drafts where there is a neighbour, None elsewhere; ``candidates`` as above."""
         held = [i for i, n in enumerate(found) if len(n)]
         some = [found[i] for i in held]
         out: list[Draft | None] = [None] * len(questions)
         if held:
             asked = [questions[i] for i in held]
             given = None if candidates is None else [candidates[i] for i in held]
-            chosen = self.chosen(some, [scores[i] for i in held])
+            chosen = self.chosen(asked, some)
             drafts = self.drafter.draft(
                 asked,
                 [c.windows for c in chosen],
@@ -316,10 +309,7 @@ class Answerer:
                 [c.priors for c in chosen],
             )
             for i, draft, c in zip(held, drafts, chosen, strict=True):
-                draft = draft.among(c.places, len(found[i]))
-                if self.drafter.model.ranker is not None:
-                    draft = replace(draft, signals={**draft.signals, **rank_signals(scores[i])})
-                out[i] = draft
+                out[i] = draft.among(c.places, len(found[i]))
         return out
 
     def find(
@@ -328,56 +318,32 @@ class Answerer:
         k: int = 8,
         exclude: Sequence[Collection[str]] | None = None,
     ) -> list[Neighbours]:
-        """Of each question's ``OVERFETCH * k`` nearest neighbours the ``k`` that rank highest
-        (``rank_scores``), in the order of the search; ``exclude`` as in ``answer_batch``."""
-        return self._found(questions, k, exclude)[0]
-
-    def _found(
-        self,
-        questions: Sequence[str],
-        k: int,
-        exclude: Sequence[Collection[str]] | None,
-    ) -> tuple[list[Neighbours], list[list[float]]]:
-        """What ``find`` gives, and their scores."""
+        """Of each question's ``OVERFETCH * k`` nearest neighbours the ``k`` that match it best
+        (``match_prior``), in the order of the search; ``exclude`` as in ``answer_batch``."""
         found = self.retriever.search_batch(list(questions), OVERFETCH * k, exclude)
-        scores = self.rank_scores(questions, found)
-        places = [highest(row, k) for row in scores]
-        return (
-            [n.select(here) for n, here in zip(found, places, strict=True)],
-            [[row[i] for i in here] for row, here in zip(scores, places, strict=True)],
-        )
+        match = self._match(questions, found)
+        return [n.select(best_matching(row, k)) for n, row in zip(found, match, strict=True)]
 
-    def chosen(
-        self, found: Sequence[Neighbours], scores: Sequence[Sequence[float]]
-    ) -> list[Chosen]:
-        """Of each question's neighbours those that are read: the ``num_read`` that rank highest.
+    def chosen(self, questions: Sequence[str], found: Sequence[Neighbours]) -> list[Chosen]:
+        """Of each question's neighbours those that are read: the ``num_read`` that match it best.
         Those that were not searched for, a document that somebody chose, are all read."""
+        priors = self._match(questions, found)
         places = [
-            highest(row, self.num_read if neighbours.searched else len(neighbours))
-            for row, neighbours in zip(scores, found, strict=True)
+            best_matching(row, self.num_read if neighbours.searched else len(neighbours))
+            for row, neighbours in zip(priors, found, strict=True)
         ]
         windows = self.windows_of(found, places)
         return [
-            Chosen(here, read, [n.texts[i] for i in here], [row[i] - max(row) for i in here])
-            for here, read, n, row in zip(places, windows, found, scores, strict=True)
+            Chosen(here, read, [n.texts[i] for i in here], [prior[i] for i in here])
+            for here, read, n, prior in zip(places, windows, found, priors, strict=True)
         ]
 
-    def rank_scores(
+    def _match(
         self, questions: Sequence[str], found: Sequence[Neighbours]
-    ) -> list[list[float]]:
-        """How likely each neighbour answers, before it is read: how it matches the question
-        (``match_prior``), and where the model has a ranker, what that says."""
+    ) -> list[Sequence[float]]:
+        """``match_prior`` of each question's neighbours."""
         idf = self.retriever.idf
-        match = [match_prior(q, n, idf) for q, n in zip(questions, found, strict=True)]
-        if self.drafter.model.ranker is None:
-            return match
-        weight = self.drafter.model.config.match_weight
-        windows = self.windows_of(found, [range(len(n)) for n in found])
-        logits = self.drafter.rank(questions, windows)
-        return [
-            [logit + weight * prior for logit, prior in zip(*rows, strict=True)]
-            for rows in zip(logits, match, strict=True)
-        ]
+        return [match_prior(q, n, idf) for q, n in zip(questions, found, strict=True)]
 
     def windows_of(
         self, found: Sequence[Neighbours], places: Sequence[Sequence[int]]

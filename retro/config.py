@@ -21,8 +21,7 @@ class RetroConfig(PretrainedConfig):
         chunk_size: tokens m of a chunk.
         num_neighbours: neighbours k used by default.
         num_read: of the neighbours found for a question, how many are read to answer it: those
-            that rank highest (``retro.answer.Answerer.rank_scores``). A head is fitted for one
-            number.
+            that match it best (``retro.signals.match_prior``). A head is fitted for one number.
         neighbour_len: tokens r of a neighbour, its continuation included.
         cca_dropout: dropout on what cross-attention adds, one mask a sequence.
         max_span: longest answer the span reader proposes, in decoder tokens.
@@ -30,7 +29,7 @@ class RetroConfig(PretrainedConfig):
         context_neighbours: how many neighbours of a question also stand in the decoder's own
             context, before it, those likeliest to hold the answer (RETRO++, Wang et al. 2023,
             arXiv 2304.06762); 0: none.
-        prior_weight: how much a neighbour's rank (``retro.answer.Answerer.rank_scores``)
+        prior_weight: how much what search says of a neighbour (``retro.signals.match_prior``)
             counts when its answers are weighed against those of the others; 0: nothing.
         dropout_layers: top encoder layers that are rerun under Monte-Carlo dropout.
         base_name, base_hash: where the frozen base weights come from, and what they are
@@ -38,10 +37,6 @@ class RetroConfig(PretrainedConfig):
         base_training: what of the base a checkpoint holds: nothing (``frozen``), low-rank
             adapters (``lora``, of ``lora_rank``) or all of it (``full``).
         encoder_name: where the encoder's frozen embeddings come from.
-        ranker: fields of ``EncoderConfig`` for what orders the neighbours found; empty: none, they
-            are ordered by how they match the question.
-        ranker_name: where its pretrained weights come from.
-        match_weight: how much ``retro.signals.match_prior`` counts beside the ranker's logits.
     """
 
     model_type = "retro"
@@ -66,9 +61,6 @@ class RetroConfig(PretrainedConfig):
         encoder_name: str | None = None,
         base_training: str = "frozen",
         lora_rank: int = 16,
-        ranker: dict[str, Any] | None = None,
-        ranker_name: str | None = None,
-        match_weight: float = 1.0,
         **kwargs: Any,
     ) -> None:
         self.base = base or {}
@@ -86,8 +78,6 @@ class RetroConfig(PretrainedConfig):
         self.base_name, self.base_hash = base_name, base_hash
         self.encoder_name = encoder_name
         self.base_training, self.lora_rank = base_training, lora_rank
-        self.ranker, self.ranker_name = ranker or {}, ranker_name
-        self.match_weight = match_weight
         super().__init__(**kwargs)
 
     def base_config(self) -> PretrainedConfig:

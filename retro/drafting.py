@@ -134,18 +134,6 @@ class Drafter:
         return out
 
     @torch.no_grad()
-    def rank(
-        self, questions: Sequence[str], windows: Sequence[Sequence[Window]]
-    ) -> list[list[float]]:
-        """The ranker's logit of each window, judged with its question."""
-        ranker = self.model.ranker
-        assert ranker is not None
-        queries = [self.windower.question(q) for q in questions]
-        logits = ranker(self.windower.rows(queries, windows).to(self.model.device)).tolist()
-        source = iter(logits)
-        return [[next(source) for _ in row] for row in windows]
-
-    @torch.no_grad()
     def read(
         self, questions: Sequence[str], windows: Sequence[Sequence[Window]]
     ) -> list[tuple[Reading, ...]]:

@@ -33,9 +33,8 @@ from retro.context import (
 )
 from retro.copying import TINY, CopyTables
 from retro.eight_bit import in_eight_bits
-from retro.encoder import Conditioning, EncoderConfig, NeighbourEncoder
+from retro.encoder import Conditioning, NeighbourEncoder
 from retro.families import attention_of, decoder_layers
-from retro.ranker import Ranker
 from retro.reader import IMPOSSIBLE, SpanReader, posterior
 from retro.windows import Rows
 
@@ -97,9 +96,6 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         encoder = config.encoder_config()
         self.encoder = NeighbourEncoder(encoder)
         self.reader = SpanReader(encoder.hidden_size, config.max_span)
-        self.ranker = (
-            Ranker(EncoderConfig(**config.ranker), encoder.vocab_size) if config.ranker else None
-        )
         self.cca = nn.ModuleDict(
             {
                 str(layer): ChunkedCrossAttention(
@@ -255,23 +251,17 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
     # -- neighbours ------------------------------------------------------------------------
 
     def fold(self) -> None:
-        """Folds what the adapters of encoder and ranker learned into their weights, to answer
-        faster. A checkpoint saved after that holds them whole."""
-        folded = {"lora_rank": 0, "lora_from": 0}
+        """Folds what the encoder's adapters learned into its weights, to answer faster. A
+        checkpoint saved after that holds the whole encoder."""
         self.encoder.fold()
-        self.config.encoder |= folded
-        if self.ranker is not None:
-            self.ranker.encoder.fold()
-            self.config.ranker |= folded
+        self.config.encoder |= {"lora_rank": 0, "lora_from": 0}
 
     def in_eight_bits(self) -> None:
         """Rounds what reads and writes to 8 bits (``retro.eight_bit``), to answer faster where that
-        is so: encoder, ranker, cross-attention and the decoder's layers, unless adapters stand
-        beside these. Span reader, gate and output head stay as they are; nothing can be trained or
-        saved any more."""
+        is so: the encoder, cross-attention and the decoder's layers, unless adapters stand beside
+        these. Span reader, gate and output head stay as they are; nothing can be trained or saved
+        any more."""
         parts: list[nn.Module] = [self.encoder, self.cca]
-        if self.ranker is not None:
-            parts.append(self.ranker.encoder)
         if self.config.base_training != "lora":
             parts += decoder_layers(self.base, self.base.config.model_type)
         for part in parts:

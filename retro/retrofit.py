@@ -26,9 +26,8 @@ from retro.config import RetroConfig, default_cca_layers
 from retro.copying import blank_spellings
 from retro.encoder import EncoderConfig, pretrained_state
 from retro.model import RetroForCausalLM
-from retro.ranker import shared_ids
 from retro.shipped import DEFAULT_CHECKPOINT
-from retro.tuning import BASES, ENCODER, RANKER, add_adapters, kept
+from retro.tuning import BASES, add_adapters, kept
 from retro.windows import Windower
 
 _LOG = logging.getLogger(__name__)
@@ -46,18 +45,17 @@ def retrofit(
 ) -> RetroForCausalLM:
     """A fresh RETRO model around a pretrained decoder, with a pretrained neighbour encoder.
 
-    ``changes`` go to ``RetroConfig``; with a ``ranker_name`` it gets a ranker, pretrained too.
-    ``dtype`` of all weights: default what this machine multiplies fastest
-    (``index.devices.fast_dtype``). Every pretrained weight of the decoder is frozen (RETROfit,
-    §4.2); so are the token embeddings of encoder and ranker.
+    ``changes`` go to ``RetroConfig``. ``dtype`` of all weights: default what this machine
+    multiplies fastest (``index.devices.fast_dtype``). Every pretrained weight of the
+    decoder is frozen (RETROfit, §4.2); so are the encoder's token embeddings.
 
     Raises:
         UserError: weights can't be found, or the decoder's family is not known.
     """
-    encoder = _shape(encoder_name, changes.pop("encoder", {}))
-    ranker, ranker_name = changes.pop("ranker", {}), changes.get("ranker_name")
-    if ranker_name is not None:
-        changes["ranker"] = vars(_shape(ranker_name, {"dropout": 0.0} | ranker))
+    folder = resolve(encoder_name)
+    encoder = EncoderConfig.of_pretrained(
+        json.loads((folder / "config.json").read_text()), **changes.pop("encoder", {})
+    )
     rerun = changes.get("dropout_layers", RetroConfig().dropout_layers)
     dropped = {"dropout_from": max(0, encoder.num_hidden_layers - rerun)}
     dtype = dtype or fast_dtype()
@@ -72,11 +70,6 @@ def retrofit(
     )
     model = RetroForCausalLM(config, base)
     model.encoder.load_state_dict(_pretrained(encoder_name), strict=False)
-    if model.ranker is not None:
-        assert ranker_name is not None
-        model.ranker.encoder.load_state_dict(_pretrained(ranker_name), strict=False)
-        tokenizers = load_tokenizer(encoder_name), load_tokenizer(ranker_name)
-        model.ranker.own_ids = shared_ids(*tokenizers, encoder.vocab_size)
     for weight in kept(model).values():  # begin as a checkpoint would keep it
         if weight.is_floating_point():
             weight.data = weight.data.bfloat16()
@@ -112,18 +105,10 @@ def load(
     base.tie_weights()
     base.requires_grad_(False)
     assert config.encoder_name is not None
-    frozen = {f"{ENCODER}{k}": v for k, v in _pretrained(config.encoder_name).items()}
-    if config.ranker_name is not None:
-        frozen |= {f"{RANKER}{k}": v for k, v in _pretrained(config.ranker_name).items()}
+    frozen = {f"encoder.{k}": v for k, v in _pretrained(config.encoder_name).items()}
     held = model.state_dict().keys() - expected.keys()
     model.load_state_dict({k: v for k, v in frozen.items() if k in held}, strict=False, assign=True)
     return _ready(model, dtype)
-
-
-def _shape(name: str, changes: dict[str, Any]) -> EncoderConfig:
-    """Of a pretrained encoder, with changes."""
-    config = json.loads((resolve(name) / "config.json").read_text(encoding="utf-8"))
-    return EncoderConfig.of_pretrained(config, **changes)
 
 
 def _pretrained(encoder: str) -> dict[str, torch.Tensor]:
@@ -204,9 +189,8 @@ def load_base(name: str | None, dtype: torch.dtype) -> Any:
 def _ready(model: RetroForCausalLM, dtype: torch.dtype) -> RetroForCausalLM:
     nn.Module.to(model, dtype)
     held = kept(model)
-    for name, weight in model.named_parameters():
-        if name.startswith((ENCODER, RANKER)):
-            weight.requires_grad_(name in held)
+    for name, weight in model.encoder.named_parameters():
+        weight.requires_grad_(f"encoder.{name}" in held)
     model.eval()
     return model
 

@@ -94,15 +94,12 @@ SIGNALS: dict[str, Signal] = {
 in the question that no neighbour holds is the strongest sign of a near miss.
 """
 
-_RANK = "a cross-encoder's logit: Nogueira & Cho 2019"
 _POSTERIOR = "span posterior over all neighbours and none: Clark & Gardner 2018; Devlin et al. 2019"
 _SEQUENCE = "sequence likelihood: Malinin & Gales 2021"
 _DROPOUT = "Monte-Carlo dropout: Gal & Ghahramani 2016; BALD: Houlsby et al. 2011"
 _CONFLICT = "passages judged alone that contradict each other: retro.conflict"
 
 MODEL_SIGNALS: dict[str, Signal] = {
-    "rank_best": Signal(+1, "highest score by a ranker, where there is one", _RANK),
-    "rank_gap": Signal(+1, "that minus the second highest", _RANK),
     "null_probability": Signal(-1, "probability that no neighbour answers", _POSTERIOR),
     "span_probability": Signal(+1, "probability of the answer, its mentions added up", _POSTERIOR),
     "span_agreement": Signal(+1, "the same, given that there is an answer", _POSTERIOR),
@@ -213,15 +210,12 @@ def match_prior(question: str, neighbours: NeighboursLike, idf: Idf) -> list[flo
     return [score - max(scores) for score in scores]
 
 
-def highest(values: Sequence[float], most: int) -> list[int]:
-    """Places of the ``most`` highest of [k] values, in their order; of equal ones the first."""
-    return sorted(sorted(range(len(values)), key=lambda i: -values[i])[:most])
+def best_matching(match: Sequence[float], most: int) -> list[int]:
+    """Places of the ``most`` neighbours that match best, in their order; of equal ones the first.
 
-
-def rank_signals(scores: Sequence[float]) -> dict[str, float]:
-    """Of a ranker's scores of the neighbours, [k >= 1]; zero stands for "none of them"."""
-    best, *rest = sorted(scores, reverse=True)
-    return {"rank_best": best, "rank_gap": best - max(rest, default=best)}
+    ``match``: as ``match_prior`` gives it, [k].
+    """
+    return sorted(sorted(range(len(match)), key=lambda i: -match[i])[:most])
 
 
 def match_signals(asked: Question, neighbours: NeighboursLike) -> dict[str, float]:

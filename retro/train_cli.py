@@ -20,9 +20,7 @@ Out = Annotated[Path, typer.Option(help="Checkpoint folder; a run that was cut o
 Start = Annotated[
     Path | None, typer.Option(help="Checkpoint to start from; default: base and encoder alone.")
 ]
-Stage = Annotated[
-    str, typer.Option(help="ranker (what to read), reader (encoder and spans) or answer (decoder).")
-]
+Stage = Annotated[str, typer.Option(help="reader (encoder and spans) or answer (decoder).")]
 Searched = Annotated[
     bool, typer.Option("--searched/--given", help="Distractors: searched, or of the same title.")
 ]
@@ -142,10 +140,6 @@ def qa(
     encoder_lora: Annotated[
         int, typer.Option(min=0, help="Without --start: rank of adapters that learn in its place.")
     ] = 0,
-    ranker: Annotated[
-        str,
-        typer.Option(help="In --stage ranker, unless --start has one: the encoder it begins as."),
-    ] = "minilm",
     base: BaseDecoder = "frozen",
     context_neighbours: Annotated[
         int | None,
@@ -172,7 +166,6 @@ def qa(
         first_layer=first_layer,
         encoder_layers=encoder_layers,
         encoder_lora=encoder_lora,
-        ranker=ranker,
         base=base,
         context_neighbours=context_neighbours,
         lr=lr,

@@ -1,23 +1,21 @@
 """Fits how much search counts when the answers of several neighbours are weighed.
 
-One number, two with a ranker, chosen by likelihood on questions that the reader was not trained
-on; knows questions, an answerer and spans.
+One number, chosen by likelihood on questions that the reader was not trained on; knows questions,
+an answerer and spans.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from index.disk import write_atomically
-from retro.answer import OVERFETCH, Answerer
+from retro.answer import Answerer
 from retro.examples import answer_spans
-from retro.ranker import ranking_loss
 from retro.reader import posterior, span_loss
 from retro.signals import match_prior
 from retro.train_head import Case, make_cases
@@ -31,9 +29,7 @@ def fit_prior(
     index: Path, data: Sequence[Path], checkpoint: Path, *, limit: int, hold_out: int, seed: int
 ) -> None:
     """Writes the weight at which the answers' spans (or none, where no neighbour holds them) are
-    likeliest into the checkpoint's ``config.json``, and prints the loss at every weight. Before
-    that, where the model has a ranker, the weight of the match beside it, at which the neighbours
-    that hold the answer (or none) are likeliest.
+    likeliest into the checkpoint's ``config.json``, and prints the loss at every weight.
 
     Raises:
         UserError: no question's passage is in the index.
@@ -42,49 +38,25 @@ def fit_prior(
     documents = present_documents(answerer.retriever)
     cases = make_cases(documents, data, limit=limit, hold_out=hold_out, seed=seed)
     present = [case for case in cases if case.held]
-    config, file = answerer.drafter.model.config, checkpoint / "config.json"
-    if answerer.drafter.model.ranker is not None:
-        config.match_weight = _choose("match_weight", partial(_ranking, answerer), present, file)
-    _choose("prior_weight", partial(_reading, answerer), present, file)
-    print("fit the head again: retro train signals, retro train head")
-
-
-def _choose(
-    name: str, losses: Callable[[Case], Tensor], cases: Sequence[Case], file: Path
-) -> float:
-    """The weight with the least mean loss, which is written to ``file`` as ``name``."""
-    total = torch.zeros(len(WEIGHTS))
-    for number, case in enumerate(cases, 1):
-        total += losses(case)
-        print(f"\r{number:,}/{len(cases):,} questions", end="", flush=True)
+    losses = torch.zeros(len(WEIGHTS))
+    for number, case in enumerate(present, 1):
+        losses += _losses(answerer, case)
+        print(f"\r{number:,}/{len(present):,} questions", end="", flush=True)
+    losses /= max(1, len(present))
     print()
-    for weight, loss in zip(WEIGHTS, (total / max(1, len(cases))).tolist(), strict=True):
-        print(f"{name} {weight:<5g} loss {loss:.4f}")
-    best = WEIGHTS[int(total.argmin())]
-    config = json.loads(file.read_text(encoding="utf-8")) | {name: best}
+    for weight, loss in zip(WEIGHTS, losses.tolist(), strict=True):
+        print(f"weight {weight:<5g} loss {loss:.4f}")
+    best = WEIGHTS[int(losses.argmin())]
+    file = checkpoint / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8")) | {"prior_weight": best}
     write_atomically(file, json.dumps(config, indent=2, sort_keys=True) + "\n")
-    print(f"{file}: {name} {best:g}")
-    return best
+    print(
+        f"{file}: prior_weight {best:g}; fit the head again: retro train signals, retro train head"
+    )
 
 
 @torch.no_grad()
-def _ranking(answerer: Answerer, case: Case) -> Tensor:
-    """[len(WEIGHTS)]: -log P of the neighbours that hold the answer among all that are ranked."""
-    drafter, k = answerer.drafter, answerer.drafter.model.config.num_neighbours
-    found = answerer.retriever.search(case.question, OVERFETCH * k)
-    if not len(found):
-        return torch.zeros(len(WEIGHTS))
-    windows = drafter.windower.windows(found.texts, found.titles)
-    pairs = zip(windows, found.texts, strict=True)
-    gold = torch.tensor([bool(answer_spans(case.answers, *pair)) for pair in pairs])
-    logits = torch.tensor(drafter.rank([case.question], [windows])[0])
-    match = torch.tensor(match_prior(case.question, found, answerer.retriever.idf))
-    place = torch.arange(len(windows))[None]
-    return torch.stack([ranking_loss(logits + w * match, gold, place)[0] for w in WEIGHTS])
-
-
-@torch.no_grad()
-def _reading(answerer: Answerer, case: Case) -> Tensor:
+def _losses(answerer: Answerer, case: Case) -> Tensor:
     """[len(WEIGHTS)]: -log P of the answer's spans among all that search finds."""
     drafter = answerer.drafter
     model, windower = drafter.model, drafter.windower
@@ -96,8 +68,7 @@ def _reading(answerer: Answerer, case: Case) -> Tensor:
     logits, relevance = model.reader.row_logits(
         model.encoder(rows.ids, rows.mask, rows.segments), rows
     )
-    [scores] = answerer.rank_scores([case.question], [found])
-    prior = logits.new_tensor(scores) - max(scores)
+    prior = logits.new_tensor(match_prior(case.question, found, answerer.retriever.idf))
     right = _right(case.answers, windows, found.texts, logits).flatten(0, 1)[None]
     weighed = [logits + weight * prior[:, None, None] for weight in WEIGHTS]
     return torch.stack([_loss(each, relevance, rows, right) for each in weighed])

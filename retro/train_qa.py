@@ -1,17 +1,16 @@
-"""Trains a RETRO model to answer: what to read, to read it, and to use what was read.
+"""Trains a RETRO model to answer: first its encoder to read, then its decoder to use what is read.
 
-Three stages, one loop. ``ranker``: a small encoder learns which passages answer. ``reader``: the
-neighbour encoder and the span reader learn which words of which neighbour do, or that none does.
-``answer``: cross-attention and gate learn to write the answer from what was read, the base decoder
-frozen (RETROfit) unless asked. Knows examples and the model; knows nothing of search or of the
-command line.
+Two stages, one loop. ``reader``: the neighbour encoder and the span reader learn which words of
+which neighbour answer, or that none does. ``answer``: cross-attention and gate learn to write the
+answer from what was read, the base decoder frozen (RETROfit) unless asked. Knows examples and the
+model; knows nothing of search or of the command line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from retro.ahead import ahead
 from retro.examples import Example, Sampler, WindowTable
 from retro.loop import Evaluate, Recipe, run
-from retro.model import RetroForCausalLM
+from retro.model import AnswerScores, RetroForCausalLM
 from retro.processes import mean, share, tell, total
 from retro.prompts import Prompter
-from retro.ranker import ranking_loss
 from retro.reader import SpanReader, posterior, row_loss, span_loss
 from retro.text import exact_match, f1
 from retro.tuning import Base, tune
@@ -49,8 +47,7 @@ class TrainConfig(Recipe):
     ``first_layer``: the lowest encoder layer that stage ``reader`` trains (those below need no
     backward pass). Of a model that begins from nothing, ``encoder_layers``: how many of the
     pretrained encoder's layers are kept (None: all), and ``encoder_lora``: the rank of the adapters
-    that learn in their place (0: they learn themselves). ``ranker``: the pretrained encoder that
-    stage ``ranker`` begins with, unless the model has one. ``base``: how the base decoder learns in
+    that learn in their place (0: they learn themselves). ``base``: how the base decoder learns in
     stage ``answer`` (``retro.tuning``), ``context_neighbours``: how many neighbours then stand in
     its context (None: as many as the model had)."""
 
@@ -60,7 +57,6 @@ class TrainConfig(Recipe):
     first_layer: int = 0
     encoder_layers: int | None = None
     encoder_lora: int = 0
-    ranker: str = "minilm"
     base: Base = "frozen"
     context_neighbours: int | None = None
 
@@ -138,15 +134,6 @@ def reader_loss(reading: Reading, drawn: Drawn) -> Tensor:
     return mean(together) + 0.5 * mean(alone)
 
 
-def ranker_loss(reading: Reading, drawn: Drawn) -> Tensor:
-    """-log P(gold passages or none) among each question's neighbours."""
-    ranker = reading.model.ranker
-    assert ranker is not None
-    drawn = drawn.to(reading.model.device)
-    gold = drawn.positive.flatten(1).any(1)
-    return mean(ranking_loss(ranker(drawn.rows), gold, drawn.rows.place[:, 0]))
-
-
 def span_losses(
     reader: SpanReader, states: Tensor, rows: Rows, positive: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -160,9 +147,15 @@ def span_losses(
 
 
 def answer_loss(reading: Reading, drawn: Drawn) -> Tensor:
-    """-log P(answer tokens) of the mixture, and half of it of the decoder alone, per token.
+    """-log P(answer tokens) of the mixture, and half of it of the decoder alone, per token."""
+    scores = answer_scores(reading, drawn)
+    return -(scores.mixed.sum() + 0.5 * scores.decoder.sum()) / total(scores.mask.sum())
 
-    The answer is spelled as it stands in the (first) gold window of the batch's row, so that
+
+def answer_scores(reading: Reading, drawn: Drawn) -> AnswerScores:
+    """What the model gives each token of a batch's answers.
+
+    An answer is spelled as it stands in the (first) gold window of the batch's row, so that
     the copy head can reach it. The encoder is not trained here.
     """
     model, rows = reading.model, drawn.rows.to(reading.model.device)
@@ -176,9 +169,8 @@ def answer_loss(reading: Reading, drawn: Drawn) -> Tensor:
     target = reading.prompter.answers(answers)
     device = model.device
     with sdpa_kernel(SDPBackend.MATH) if device.type == "cuda" else nullcontext():
-        # Left padding sees nothing, of which a fused kernel's gradient is no number.
-        scores = model.score(ids.to(device), mask.to(device), target.to(device), context)
-    return -(scores.mixed.sum() + 0.5 * scores.decoder.sum()) / total(scores.mask.sum())
+        # Left padding sees nothing, of which a fused kernel's gradient may be no number.
+        return model.score(ids.to(device), mask.to(device), target.to(device), context)
 
 
 def _spelled(reading: Reading, number: int, chunks: Sequence[int]) -> Sequence[int]:
@@ -193,17 +185,13 @@ def _spelled(reading: Reading, number: int, chunks: Sequence[int]) -> Sequence[i
 
 LOSSES: dict[str, Callable[[Reading, Drawn], Tensor]] = {
     "reader": reader_loss,
-    "ranker": ranker_loss,
     "answer": answer_loss,
 }
 
 
 def stage_modules(model: RetroForCausalLM, config: TrainConfig) -> list[torch.nn.Module]:
     """The modules that a stage trains; what lies below them is frozen."""
-    if config.stage == "ranker":
-        assert model.ranker is not None
-        return [model.ranker]
-    if config.stage == "answer":
+    if config.stage != "reader":
         return [model.cca, model.gate, *tune(model, config.base)]
     if not config.first_layer or model.encoder.config.lora_rank:
         return [model.encoder, model.reader]
@@ -267,29 +255,12 @@ def _pool(reading: Reading, config: TrainConfig, numbers: Any, epoch: int) -> li
 def _teaches(reading: Reading, config: TrainConfig, number: int, chunks: Sequence[int]) -> bool:
     """Whether there is anything to read, and where answers are written, one to write."""
     gold = reading.examples[number].gold
-    return bool(chunks) and (config.stage != "answer" or any(c in gold for c in chunks))
+    return bool(chunks) and (config.stage == "reader" or any(c in gold for c in chunks))
 
 
 def _length(reading: Reading, number: int, chunks: Sequence[int]) -> int:
     longest = max(len(reading.table.windows[c].encoder_ids) for c in chunks)
     return longest + len(reading.examples[number].query)
-
-
-@torch.no_grad()
-def ranking_quality(
-    reading: Reading, examples: Sequence[Example], neighbours: Sequence[Sequence[int]]
-) -> dict[str, float]:
-    """The share (percent) of questions with a gold window among the first 1, 3 and 8 of the given
-    ones, in the order of the ranker's logits."""
-    ranker = reading.model.ranker
-    assert ranker is not None
-    places = []
-    for example, chunks in zip(examples, neighbours, strict=True):
-        windows = [reading.table.windows[c] for c in chunks]
-        rows = reading.windower.rows([example.query], [windows]).to(reading.model.device)
-        order = ranker(rows).argsort(descending=True, stable=True).tolist()
-        places.append(next(p for p, i in enumerate(order) if chunks[i] in example.gold))
-    return {f"first {n}": 100 * sum(p < n for p in places) / len(places) for n in (1, 3, 8)}
 
 
 @torch.no_grad()
@@ -312,6 +283,22 @@ def reading_quality(
             overlap += f1(answer, example.answers)
     count = max(1, len(examples))
     return {"em": 100 * hits / count, "f1": 100 * overlap / count, "null": null / count}
+
+
+@torch.no_grad()
+def answering_quality(
+    reading: Reading, examples: Sequence[Example], neighbours: Sequence[Sequence[int]]
+) -> dict[str, float]:
+    """-log P per token of the examples' answers, from the given windows, one of them gold: of the
+    mixture (``loss``) and of the decoder without copying."""
+    own, rows = replace(reading, examples=examples), list(enumerate(map(list, neighbours)))
+    mixed = decoder = count = 0.0
+    for begin in range(0, len(rows), 8):
+        scores = answer_scores(own, own.drawn(rows[begin : begin + 8]))
+        mixed -= float(scores.mixed.sum())
+        decoder -= float(scores.decoder.sum())
+        count += float(scores.mask.sum())
+    return {"loss": mixed / max(1.0, count), "decoder": decoder / max(1.0, count)}
 
 
 def _span_text(

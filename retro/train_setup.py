@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ import torch
 from index.disk import claim
 from index.errors import UserError
 from index.sources import Document
-from retro.answer import OVERFETCH
 from retro.examples import Example, Sampler, WindowTable, read_examples, read_jsonl
 from retro.model import RetroForCausalLM
 from retro.posteriors import ensemble, laplace
@@ -30,8 +29,8 @@ from retro.train_qa import (
     LOSSES,
     Reading,
     TrainConfig,
+    answering_quality,
     batches,
-    ranking_quality,
     reading_quality,
     train,
 )
@@ -42,9 +41,6 @@ if TYPE_CHECKING:
 
 DEPTH = 24
 """Neighbours searched for a question, from which distractors are drawn."""
-
-NEW_RANKER = {"lora_rank": 64}
-"""How a ranker that begins from nothing learns: by adapters, which are small to keep."""
 
 NUM_CHECKED = 200
 """Held-out questions on which a run reports EM and F1 of its reading."""
@@ -117,26 +113,24 @@ def run_qa(
     """
     if config.stage not in LOSSES:
         raise UserError(f"--stage {config.stage}: choose one of {', '.join(LOSSES)}")
-    if config.stage != "answer" and config.base != "frozen":
+    if config.stage == "reader" and config.base != "frozen":
         raise UserError(f"--base {config.base}: the decoder learns in --stage answer only")
     if start is not None and (config.encoder_lora or config.encoder_layers is not None):
         raise UserError(
             f"--encoder-layers, --encoder-lora: {start} has its own; leave them out with --start"
         )
-    if config.stage != "answer" and config.context_neighbours:
+    if config.stage == "reader" and config.context_neighbours:
         raise UserError("--context-neighbours: the decoder learns in --stage answer only")
     claim(out)
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(config.seed)
-    new = config.ranker if config.stage == "ranker" else None
-    model = start_from(start, prepared, config.encoder_changes(), new)
+    model = start_from(start, prepared, config.encoder_changes())
     if config.context_neighbours is not None:
         model.config.context_neighbours = config.context_neighbours
     reading, checked = reading_of(prepared, model, config)
     tell(f"{len(reading.examples):,} questions to learn from, {len(checked)} to check")
-    quality = ranking_on(reading, prepared) if new else quality_on(reading, checked)
-    train(reading, config, out, quality)
+    train(reading, config, out, quality_on(reading, checked, config.stage))
 
 
 def reading_of(
@@ -147,7 +141,7 @@ def reading_of(
     keep = [
         i
         for i, e in enumerate(prepared.examples)
-        if prepared.title(e) not in prepared.held and (e.gold or config.stage != "answer")
+        if prepared.title(e) not in prepared.held and (e.gold or config.stage == "reader")
     ]
     learned = [prepared.examples[i] for i in keep]
     found = prepared.retrieved
@@ -270,28 +264,22 @@ def run_text(
 
 
 def quality_on(
-    reading: Reading, checked: Sequence[Example]
+    reading: Reading, checked: Sequence[Example], stage: str
 ) -> Callable[[], dict[str, float]] | None:
-    """Reading quality on held-out questions with their own passage, or None without any."""
+    """What the stage learns, measured on held-out questions with their own passage: how they are
+    read, or how likely their answers are written. None without any."""
     if not checked:
         return None
     part = checked[:: -(-len(checked) // NUM_CHECKED)]
-    own = [reading.table.covering(example.document)[:8] for example in part]
-    return lambda: reading_quality(reading, part, own)
+    own = [_own_windows(reading, example) for example in part]
+    measure = {"reader": reading_quality, "answer": answering_quality}[stage]
+    return lambda: measure(reading, part, own)
 
 
-def ranking_on(reading: Reading, prepared: Prepared) -> Callable[[], dict[str, float]] | None:
-    """How held-out questions' neighbours, as many as an answer is looked for in, are ranked; None
-    without any that were searched."""
-    most = OVERFETCH * reading.model.config.num_neighbours
-    rows = [
-        (e, found[:most])
-        for e, found in zip(prepared.examples, prepared.retrieved or (), strict=False)
-        if prepared.title(e) in prepared.held and e.gold.keys() & set(found[:most])
-    ]
-    part = rows[:: -(-len(rows) // NUM_CHECKED)] if rows else []
-    examples, found = [e for e, _ in part], [f for _, f in part]
-    return (lambda: ranking_quality(reading, examples, found)) if part else None
+def _own_windows(reading: Reading, example: Example) -> list[int]:
+    """At most eight of the example's passage, those with an answer first."""
+    own = reading.table.covering(example.document)
+    return sorted(own, key=lambda chunk: chunk not in example.gold)[:8]
 
 
 def present_documents(retriever: Retriever) -> list[Document]:
@@ -335,34 +323,27 @@ def search_all(retriever: Retriever, examples: Sequence[Example]) -> list[list[i
 
 
 def start_from(
-    folder: Path | None,
-    prepared: Prepared | TextSet,
-    encoder: dict[str, int] | None = None,
-    ranker: str | None = None,
+    folder: Path | None, prepared: Prepared | TextSet, encoder: dict[str, int] | None = None
 ) -> RetroForCausalLM:
     """A fresh model, with the trained weights of a checkpoint folder if one is given.
 
     ``encoder``: fields of ``EncoderConfig`` for a model that begins from nothing; one that goes on
-    has those of its checkpoint. ``ranker``: the name of the pretrained one that a model gets which
-    has none.
+    has those of its checkpoint.
 
     Raises:
         UserError: the data was prepared for another encoder than the checkpoint's.
     """
-    names = (prepared.base, prepared.encoder)
     if folder is None:
-        own: dict[str, Any] = {"encoder": encoder or {}, "ranker": NEW_RANKER}
-        return _placed(retrofit(*names, ranker_name=ranker, **own))
+        return _placed(retrofit(prepared.base, prepared.encoder, encoder=encoder or {}))
     config, trained = read_checkpoint(folder)
     if config.encoder_name != prepared.encoder:
         raise UserError(
             f"{folder}: its encoder is {config.encoder_name}, the data was prepared for "
             f"{prepared.encoder}; prepare it with --encoder {config.encoder_name}"
         )
-    own = {"encoder": config.encoder, "ranker": config.ranker or NEW_RANKER}
-    model = _placed(retrofit(*names, ranker_name=config.ranker_name or ranker, **own))
-    for kept in ("num_read", "prior_weight", "match_weight", "context_neighbours"):
-        setattr(model.config, kept, getattr(config, kept))
+    model = _placed(retrofit(prepared.base, prepared.encoder, encoder=config.encoder))
+    model.config.num_read, model.config.prior_weight = config.num_read, config.prior_weight
+    model.config.context_neighbours = config.context_neighbours
     tune(model, cast(Base, config.base_training))
     model.load_state_dict(trained, strict=False)
     return model

@@ -6,7 +6,6 @@ Knows which weights a checkpoint holds and which want a gradient; knows no train
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from typing import Literal, cast
 
 from torch import nn
@@ -17,9 +16,9 @@ from retro.model import RetroForCausalLM
 Base = Literal["frozen", "lora", "full"]
 BASES: tuple[Base, ...] = ("frozen", "lora", "full")
 
-ENCODER, RANKER = "encoder.", "ranker.encoder."
-"""Their token embeddings are frozen always, and beside adapters all of them: a checkpoint names
-where they come from."""
+ENCODER, ENCODER_TOKENS = "encoder.", "encoder.tokens."
+"""The latter are frozen always, and beside adapters all of the former: a checkpoint names where
+they come from."""
 
 
 def tune(model: RetroForCausalLM, base: Base) -> list[nn.Module]:
@@ -69,22 +68,18 @@ def add_adapters(model: RetroForCausalLM) -> None:
 def kept(model: RetroForCausalLM) -> dict[str, nn.Parameter]:
     """What a checkpoint holds, by name: all that was trained, weights with two names once."""
     training = cast(Base, model.config.base_training)
-    adapted = {ENCODER: bool(model.encoder.config.lora_rank)}
-    if model.ranker is not None:
-        adapted[RANKER] = bool(model.ranker.encoder.config.lora_rank)
+    adapted = bool(model.encoder.config.lora_rank)
     state = model.state_dict(keep_vars=True)
     names = [name for name in state if _is_kept(name, training, adapted)]
     return {name: state[name] for name in {id(state[n]): n for n in reversed(names)}.values()}
 
 
-def _is_kept(name: str, training: Base, adapted: Mapping[str, bool]) -> bool:
-    """``adapted``: of each pretrained encoder, whether it learns by adapters."""
+def _is_kept(name: str, training: Base, adapted: bool) -> bool:
     if name.startswith("base."):
         return training == "full" or (training == "lora" and "lora_" in name)
-    for prefix, by_adapters in adapted.items():
-        if name.startswith(prefix):
-            return "lora_" in name if by_adapters else not name.startswith(f"{prefix}tokens.")
-    return True
+    if name.startswith(ENCODER) and adapted:
+        return "lora_" in name
+    return not name.startswith(ENCODER_TOKENS)
 
 
 def _weights(model: RetroForCausalLM) -> list[tuple[str, nn.Parameter]]:

@@ -8,7 +8,7 @@ Axes: M rows, S encoder tokens, R decoder tokens of a neighbour.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,7 +102,8 @@ class Windower:
         self.encoder = encoder_tokenizer
         self.decoder = decoder_tokenizer
         ids = encoder_tokenizer.get_vocab()
-        self.cls, self.sep, self.pad = (ids.get(t, 0) for t in marks(ids))
+        names = BERT_MARKS if BERT_MARKS[0] in ids else ROBERTA_MARKS
+        self.cls, self.sep, self.pad = (ids.get(t, 0) for t in names)
 
     def question(self, text: str) -> Ints:
         """Encoder tokens of a query, at most ``MAX_QUESTION``."""
@@ -169,11 +170,6 @@ class Windower:
         mask = np.arange(size)[None] < lengths[:, None]
         arrays = (ids, mask, segments, tokens, first, last, may_start, may_end, prior, place)
         return Rows(*(torch.from_numpy(a) for a in arrays))
-
-
-def marks(vocab: Collection[str]) -> tuple[str, str, str]:
-    """The names of the marks that an encoder's vocabulary has."""
-    return BERT_MARKS if BERT_MARKS[0] in vocab else ROBERTA_MARKS
 
 
 def _places(counts: Sequence[int]) -> np.ndarray[Any, Any]:

@@ -234,9 +234,7 @@ def test_of_twice_as_many_the_neighbours_that_match_best_are_found(
 def test_the_neighbours_that_match_best_are_read_and_no_others(answerer: Answerer) -> None:
     found = answerer.retriever.search_batch(ASKED[:3], 8)
     made = Answerer(answerer.retriever, answerer.drafter, None, answerer.policy, num_read=2)
-    for question, n, chosen in zip(
-        ASKED, found, made.chosen(found, made.rank_scores(ASKED[:3], found)), strict=False
-    ):
+    for question, n, chosen in zip(ASKED, found, made.chosen(ASKED[:3], found), strict=False):
         match = match_prior(question, n, made.retriever.idf)
         assert len(n) > 2
         unread = set(range(len(n))) - set(chosen.places)
@@ -258,7 +256,7 @@ def test_what_is_read_is_read_as_if_it_alone_had_been_found(answerer: Answerer) 
     """Whatever its places among the neighbours: the draft's numbers are those of the two."""
     found = answerer.retriever.search(ASKED[0], 8)
     made = Answerer(answerer.retriever, answerer.drafter, None, answerer.policy, num_read=2)
-    [chosen] = made.chosen([found], made.rank_scores(ASKED[:1], [found]))
+    [chosen] = made.chosen([ASKED[0]], [found])
     [draft] = made.drafts([ASKED[0]], [found])
     [alone] = made.drafter.draft(
         [ASKED[0]], [chosen.windows], [chosen.texts], None, [chosen.priors]
@@ -274,8 +272,8 @@ def test_all_of_a_chosen_document_is_read(answerer: Answerer) -> None:
     own = answerer.retriever.document_neighbours("gold", ASKED[0])
     assert len(own) > 1
     made = Answerer(answerer.retriever, answerer.drafter, None, answerer.policy, num_read=1)
-    [whole] = made.chosen([own], made.rank_scores(ASKED[:1], [own]))
-    [searched] = made.chosen([replace(own, searched=True)], made.rank_scores(ASKED[:1], [own]))
+    [whole] = made.chosen([ASKED[0]], [own])
+    [searched] = made.chosen([ASKED[0]], [replace(own, searched=True)])
     assert (len(whole.places), len(searched.places)) == (len(own), 1)
 
 

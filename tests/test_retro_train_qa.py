@@ -31,6 +31,7 @@ from retro.train_qa import (
     LOSSES,
     Reading,
     TrainConfig,
+    answering_quality,
     batches,
     reader_loss,
     reading_quality,
@@ -74,7 +75,7 @@ SHAPE: dict[str, Any] = {"chunk_size": 32, "max_span": 12, "cca_layers": [0, 1]}
 
 def fresh(folders: tuple[Path, Path]) -> RetroForCausalLM:
     base, encoder = folders
-    return retrofit(str(base), str(encoder), ranker_name=str(encoder), **SHAPE)
+    return retrofit(str(base), str(encoder), **SHAPE)
 
 
 def state(model: RetroForCausalLM) -> dict[str, Tensor]:
@@ -105,8 +106,7 @@ def test_a_short_run_lowers_the_loss_and_touches_its_own_stage_alone(
         assert LOSSES[stage](made, made.drawn(batch)).item() < 0.95 * loss
     after = made.model.state_dict()
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
-    own = {"ranker": {"ranker"}, "reader": {"encoder", "reader"}, "answer": {"cca", "gate"}}
-    assert changed == own[stage]
+    assert changed == {"reader": {"encoder", "reader"}, "answer": {"cca", "gate"}}[stage]
     assert torch.equal(before["encoder.tokens.weight"], after["encoder.tokens.weight"])
 
 
@@ -134,6 +134,23 @@ def test_the_reader_learns_to_find_answers(reading: Make, tmp_path: Path) -> Non
     after = reading_quality(made, part, own)
     assert after["f1"] > before["f1"] + 20
     assert 0 <= after["null"] <= 1
+
+
+def test_what_is_told_of_the_decoder_is_the_likelihood_of_the_answers(
+    reading: Make, tmp_path: Path
+) -> None:
+    made = reading(removed=0.0)
+    part = [e for e in made.examples if e.gold]
+    own = [sorted(made.table.covering(e.document), key=lambda c: c not in e.gold) for e in part]
+    before = answering_quality(made, part, own)
+    alone = [answering_quality(made, [e], [chunks]) for e, chunks in zip(part, own, strict=True)]
+    each = [loss["loss"] for loss in alone]
+    assert min(each) < before["loss"] < max(each)
+    config = replace(CONFIG, stage="answer", steps=40, removed=0.0)
+    train(made, config, tmp_path, log=silent)
+    after = answering_quality(made, part, own)
+    assert after["loss"] < 0.95 * before["loss"]
+    assert after["decoder"] < before["decoder"]
 
 
 def test_gold_spans_of_the_loss_spell_the_answers(reading: Make) -> None:
@@ -377,33 +394,9 @@ def test_both_stages_run_from_the_command_line(
     changed = {name.split(".")[0] for name in read if not torch.equal(read[name], write[name])}
     assert changed == {"cca", "gate"}
     assert load(ready / "write").config.prior_weight == 1.5
-    assert "  em " in capsys.readouterr().out
-
-
-def test_a_ranker_learns_what_to_read_and_is_kept(
-    ready: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert prepare(ready, "--searched") == cli.DONE
-    assert qa(ready, "read") == cli.DONE
-    assert load(ready / "read").ranker is None
-    more = ["--stage", "ranker", "--start", str(ready / "read"), "-k", "4"]
-    longer = ["--steps", "60", "--batch-size", "8", "--lr", "3e-3"]
-    capsys.readouterr()
-    assert qa(ready, "rank", *more, *longer) == cli.DONE
     shown = capsys.readouterr().out
-    losses = [float(line.split()[3]) for line in shown.splitlines() if "loss" in line]
-    assert losses[-1] < 0.9 * losses[0]
-    assert "first 1 " in shown
-    read, ranked = load(ready / "read").state_dict(), load(ready / "rank").state_dict()
-    assert all(torch.equal(value, ranked[name]) for name, value in read.items())
-    own = {name for name in ranked if name not in read}
-    assert own
-    assert all(name.startswith("ranker.") for name in own)
-    assert qa(ready, "on", *more[:2], "--start", str(ready / "rank"), "-k", "4") == cli.DONE
-    assert qa(ready, "reread", "--start", str(ready / "rank")) == cli.DONE
-    on, reread = (load(ready / name).state_dict() for name in ("on", "reread"))
-    assert any(not torch.equal(on[name], ranked[name]) for name in own)
-    assert all(torch.equal(reread[name], ranked[name]) for name in own)
+    assert "  em " in shown
+    assert "  decoder " in shown
 
 
 def test_the_decoder_learns_with_a_neighbour_in_its_context_where_asked(
@@ -464,24 +457,6 @@ def test_the_weight_of_search_is_the_one_that_makes_answers_likeliest(
     assert len(set(losses.values())) > 1
     assert losses[load(ready / "read").config.prior_weight] == min(losses.values())
     assert model_sha256(ready / "read") != before  # what was fitted or certified before is void
-
-
-def test_the_weight_of_the_match_is_the_one_that_ranks_best(
-    ready: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert prepare(ready, "--searched") == cli.DONE
-    assert qa(ready, "rank", "--stage", "ranker") == cli.DONE
-    capsys.readouterr()
-    given = {"--index": "index", "--data": "asked.jsonl", "--checkpoint": "rank"}
-    options = [str(part) for name, file in given.items() for part in (name, ready / file)]
-    assert cli.main(["train", "prior", *options, "--hold-out", "0"]) == cli.DONE
-    lines = [line.split() for line in capsys.readouterr().out.splitlines() if " loss " in line]
-    config = load(ready / "rank").config
-    for name in ("match_weight", "prior_weight"):
-        losses = {float(weight): float(loss) for told, weight, _, loss in lines if told == name}
-        assert tuple(losses) == WEIGHTS
-        assert len(set(losses.values())) > 1
-        assert losses[getattr(config, name)] == min(losses.values())
 
 
 def test_only_spans_that_spell_an_answer_are_right() -> None:
@@ -572,7 +547,7 @@ def _fields(window: Window) -> list[Any]:
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (["--stage", "writer"], "choose one of reader, ranker, answer"),
+        (["--stage", "writer"], "choose one of reader, answer"),
         (["--start", "nowhere"], "nowhere: no checkpoint here"),
         (["--prepared", "nowhere.npz"], "nowhere.npz"),
     ],

@@ -122,8 +122,7 @@ def randomise(model: RetroForCausalLM, seed: int = 0) -> None:
     """Gives every weight that RETRO adds a value that matters (zeros hide mistakes)."""
     torch.manual_seed(seed + 1)
     with torch.no_grad():
-        parts = (model.cca, model.encoder, model.reader, model.gate, model.ranker)
-        for module in filter(None, parts):
+        for module in (model.cca, model.encoder, model.reader, model.gate):
             for parameter in module.parameters():
                 parameter.normal_(0, 0.3).add_(1.0 if parameter.dim() == 1 else 0.0)
 
