@@ -18,24 +18,30 @@ class MasterAdamW:
         self.lr = lr
         self.parameters = [p for p in parameters if p.requires_grad]
         self.masters = [p.detach().float().clone() for p in self.parameters]
+        self.gradients = [torch.zeros_like(m) for m in self.masters]
         groups = [
             {"params": [m for m in self.masters if m.dim() > 1], "weight_decay": decay},
             {"params": [m for m in self.masters if m.dim() <= 1], "weight_decay": 0.0},
         ]
-        self.inner = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))
+        self.inner = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)
 
     def step(self, scale: float = 1.0, max_norm: float = 1.0) -> Tensor:
         """One update at ``lr * scale`` with clipped gradients; clears them; returns their norm."""
-        for master, parameter in zip(self.masters, self.parameters, strict=True):
-            master.grad = None if parameter.grad is None else parameter.grad.float()
+        given = [p.grad for p in self.parameters]
+        _copy(
+            [mine for mine, grad in zip(self.gradients, given, strict=True) if grad is not None],
+            [grad for grad in given if grad is not None],
+        )
+        for master, mine, parameter in zip(
+            self.masters, self.gradients, self.parameters, strict=True
+        ):
+            master.grad = None if parameter.grad is None else mine
             parameter.grad = None
         norm = nn.utils.clip_grad_norm_(self.masters, max_norm)
         for group in self.inner.param_groups:
             group["lr"] = self.lr * scale
         self.inner.step()
-        with torch.no_grad():
-            for master, parameter in zip(self.masters, self.parameters, strict=True):
-                parameter.copy_(master)
+        _copy([p.data for p in self.parameters], self.masters)
         return norm
 
     def state(self) -> dict[str, Tensor]:
@@ -59,6 +65,13 @@ class MasterAdamW:
                     self.inner.state[master] = {
                         n: state[f"{n}.{i}"].to(master.device, copy=True) for n in names
                     }
+
+
+def _copy(into: list[Tensor], source: list[Tensor]) -> None:
+    """Each tensor of ``source`` into its own of ``into``, all at once: a few hundred small copies
+    take a GPU longer to launch than to make."""
+    if into:
+        torch._foreach_copy_(into, source)
 
 
 def schedule(step: int, total: int, warmup: int) -> float:
