@@ -131,7 +131,7 @@ class ChunkedCrossAttention(nn.Module):
         i = torch.arange(offset, offset + size, device=q.device)
         j = torch.arange(found.states.shape[2], device=q.device) % r
         index = i[:, None] - j[None] + r - 1  # t N, into the table of distances from 1 - r
-        table = sinusoids(1 - r, offset + size, q.shape[-1]).to(q)
+        table = sinusoids(1 - r, offset + size, q.shape[-1], q.device).to(q.dtype)
         table = self.distance(table).unflatten(-1, (self.num_heads, -1)).transpose(0, 1)
         scores = q @ table.transpose(-1, -2)  # B l h t distances
         out: Tensor = scores.gather(-1, index.expand(*scores.shape[:3], -1, -1))
@@ -145,8 +145,9 @@ class ChunkedCrossAttention(nn.Module):
         return y * keep.to(y.dtype) / (1 - self.dropout)
 
 
-def sinusoids(first: int, stop: int, width: int) -> Tensor:
-    """[stop - first, width]: sines and cosines of distances (Vaswani et al. 2017, §3.5)."""
-    rates = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
-    angles = torch.arange(first, stop)[:, None] * rates[None]
+def sinusoids(first: int, stop: int, width: int, device: torch.device | None = None) -> Tensor:
+    """[stop - first, width]: sines and cosines of distances (Vaswani et al. 2017, §3.5); made where
+    they are needed, so that a GPU is not waited for."""
+    rates = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10_000.0) / width))
+    angles = torch.arange(first, stop, device=device)[:, None] * rates[None]
     return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :width]
