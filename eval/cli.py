@@ -311,7 +311,10 @@ def ablations(
     report = run(
         answerer,
         questions,
-        others={str(one): Answerer.open(index, one, num_samples=0) for one in decoder or ()},
+        others={
+            str(one): Answerer.open(index, one, num_samples=0, calibrated=False)
+            for one in decoder or ()
+        },
         parts=part or PARTS,
         k=k,
         batch_size=batch_size,
