@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,8 @@ from eval.ablations import (
 from eval.questions import Question
 from index.errors import UserError
 from index.fusion import LEXICAL_WEIGHT
-from retro.answer import Answerer
+from retro import cli
+from retro.answer import HEAD, POLICY, Answerer
 
 QUESTIONS = [
     Question("a", "When did probes come to Mercury?", ("1974",), title="Mercury"),
@@ -174,6 +177,24 @@ def test_other_checkpoints_are_asked_by_cross_attention_and_together(
     rows = list(ask(answerer, QUESTIONS, variants(3, both, ["trained"]), 2, both))
     said = {who: [r.said for r in rows if r.variant.name == who] for who in names}
     assert said[names[0]] != said[names[2]]
+
+
+def test_a_decoder_is_asked_as_training_leaves_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a confidence head, which is fitted later."""
+    world = tiny.world(tmp_path)
+    trained = shutil.copytree(world.checkpoint, tmp_path / "trained")
+    (trained / HEAD).unlink()
+    (trained / POLICY).unlink()
+    rows = [{"question": q.question, "answers": q.answers, "title": q.title} for q in QUESTIONS]
+    data = tmp_path / "asked.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    given = {"index": world.index, "checkpoint": world.checkpoint, "data": data}
+    options = [part for name, path in given.items() for part in (f"--{name}", str(path))]
+    more = ["--part", "trained", "--decoder", str(trained), "--out", str(tmp_path / "out")]
+    assert cli.main(["eval", "ablations", *options, *more, "--resamples", "5"]) == cli.DONE
+    assert f"{trained}, {TOGETHER}" in capsys.readouterr().out
 
 
 def test_a_part_without_variants_is_told(answerer: Answerer) -> None:
