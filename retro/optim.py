@@ -27,15 +27,12 @@ class MasterAdamW:
 
     def step(self, scale: float = 1.0, max_norm: float = 1.0) -> Tensor:
         """One update at ``lr * scale`` with clipped gradients; clears them; returns their norm."""
-        given = [p.grad for p in self.parameters]
-        _copy(
-            [mine for mine, grad in zip(self.gradients, given, strict=True) if grad is not None],
-            [grad for grad in given if grad is not None],
-        )
         for master, mine, parameter in zip(
             self.masters, self.gradients, self.parameters, strict=True
         ):
             master.grad = None if parameter.grad is None else mine
+        _copy(_gradients(self.masters), _gradients(self.parameters))
+        for parameter in self.parameters:
             parameter.grad = None
         norm = nn.utils.clip_grad_norm_(self.masters, max_norm)
         for group in self.inner.param_groups:
@@ -65,6 +62,11 @@ class MasterAdamW:
                     self.inner.state[master] = {
                         n: state[f"{n}.{i}"].to(master.device, copy=True) for n in names
                     }
+
+
+def _gradients(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Those that the tensors have."""
+    return [t.grad for t in tensors if t.grad is not None]
 
 
 def _copy(into: list[Tensor], source: list[Tensor]) -> None:
