@@ -84,7 +84,7 @@ def overlaps(data: TextSet, numbers: Sequence[int], chunk_size: int) -> NDArray[
         for u in range(1, len(chunks)):
             own = chunks[u][chunks[u] != NOTHING]
             heard = [c for c in data.neighbours[number, u - 1] if c != NOTHING]
-            runs = [longest_run(own, data.table.windows[c].tokens) for c in heard]
+            runs = [longest_run(own, data.windows[c].tokens) for c in heard]
             out[row, u - 1] = max(runs, default=0) / chunk_size
     return out
 

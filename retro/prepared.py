@@ -132,11 +132,23 @@ def _moved(example: Example, documents: int, windows: int) -> Example:
     return replace(example, document=example.document + documents, gold=gold)
 
 
-def pack_table(table: WindowTable) -> dict[str, Array]:
-    """A table of windows as arrays."""
+def pack_windows(windows: Sequence[Window]) -> dict[str, Array]:
+    """Windows as arrays."""
     arrays: dict[str, Array] = {}
     for field in fields(Window):
-        pack(arrays, field.name, [getattr(w, field.name) for w in table.windows])
+        pack(arrays, field.name, [getattr(window, field.name) for window in windows])
+    return arrays
+
+
+def unpack_windows(arrays: Any) -> list[Window]:
+    """The windows that ``pack_windows`` packed."""
+    columns = [unpack(arrays, field.name) for field in fields(Window)]
+    return [Window(*row) for row in zip(*columns, strict=True)]
+
+
+def pack_table(table: WindowTable) -> dict[str, Array]:
+    """A table of windows as arrays."""
+    arrays = pack_windows(table.windows)
     pack(arrays, "texts", [_bytes(text) for text in table.texts])
     arrays["document_of"] = table.document_of
     arrays["chunk_starts"] = np.asarray([r.start for r in table.chunks_of], np.int64)
@@ -147,12 +159,11 @@ def pack_table(table: WindowTable) -> dict[str, Array]:
 
 def unpack_table(arrays: Any) -> WindowTable:
     """The table that ``pack_table`` packed."""
-    columns = [unpack(arrays, field.name) for field in fields(Window)]
     texts = [bytes(text).decode() for text in unpack(arrays, "texts")]
     titles, document_of = json.loads(bytes(arrays["titles"])), arrays["document_of"]
     starts = [*arrays["chunk_starts"].tolist(), len(texts)]
     return WindowTable(
-        windows=[Window(*row) for row in zip(*columns, strict=True)],
+        windows=unpack_windows(arrays),
         texts=texts,
         document_of=document_of,
         chunks_of=[range(a, b) for a, b in pairwise(starts)],

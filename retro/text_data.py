@@ -16,12 +16,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from index.errors import UserError
-from retro.examples import WindowTable
-from retro.prepared import pack, pack_table, read_arrays, unpack, unpack_table, write_arrays
-from retro.windows import Bools, Ints, Windower
+from retro.prepared import (
+    pack,
+    pack_windows,
+    read_arrays,
+    unpack,
+    unpack_windows,
+    write_arrays,
+)
+from retro.windows import Bools, Ints, Window, Windower
 
 if TYPE_CHECKING:
-    from index.retriever import Retriever
+    from index.retriever import Neighbours, Retriever
     from index.store import TokenStore
 
 NOTHING = -1
@@ -39,14 +45,14 @@ BLOCK = 128
 
 @dataclass(frozen=True)
 class TextSet:
-    """Sequences over the windows of one database.
+    """Sequences, and the ``windows`` of the database that were found for their chunks.
 
     ``tokens`` int32 [S, L * m], padded behind by ``NOTHING``; ``neighbours`` int32 [S, L, k]:
     window numbers, best first, or ``NOTHING``; ``queries``: encoder tokens of every chunk, S * L;
     ``num_bytes`` [S, L]: UTF-8 length of each chunk's text; ``held`` [S]: not to be trained on.
     """
 
-    table: WindowTable
+    windows: list[Window]
     tokens: Ints
     neighbours: Ints
     queries: list[Ints]
@@ -65,7 +71,7 @@ class TextSet:
 
     def save(self, path: Path) -> None:
         """Writes the file, whole or not at all."""
-        arrays = pack_table(self.table)
+        arrays = pack_windows(self.windows)
         pack(arrays, "queries", self.queries)
         plain = {n: getattr(self, n) for n in _PLAIN}
         names = {"base": self.base, "encoder": self.encoder}
@@ -79,7 +85,8 @@ class TextSet:
     @classmethod
     def _read(cls, arrays: Any, names: dict[str, Any]) -> TextSet:
         plain = {n: arrays[f"text_{n}"] for n in _PLAIN}
-        return cls(table=unpack_table(arrays), queries=unpack(arrays, "queries"), **plain, **names)
+        windows, queries = unpack_windows(arrays), unpack(arrays, "queries")
+        return cls(windows=windows, queries=queries, **plain, **names)
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,7 @@ def prepare_text(
     neighbours = np.full((len(cuts), num_chunks, num_neighbours), NOTHING, np.int32)
     queries = [np.zeros(0, np.int32)] * (len(cuts) * num_chunks)
     num_bytes = np.zeros((len(cuts), num_chunks), np.int32)
+    windows = _Found(windower)
     for row, cut in enumerate(cuts):
         written = np.concatenate([store.tokens(c) for c in cut.chunks])
         tokens[row, : len(written)] = written
@@ -130,13 +138,12 @@ def prepare_text(
         found = retriever.search_batch(texts, num_neighbours, own)
         for (row, u), text, one in zip(places, texts, found, strict=True):
             num_bytes[row, u] = len(text.encode())
-            neighbours[row, u, : len(one)] = one.chunk_ids
+            neighbours[row, u, : len(one)] = windows.numbers(one)
             queries[row * num_chunks + u] = windower.question(text)
         print(f"\rsearched {begin + len(block):,}/{len(cuts):,} sequences", end="", flush=True)
     print()
-    documents = [store.document(i) for i in range(store.num_documents)]
     return TextSet(
-        table=WindowTable.build(documents, windower, size),
+        windows=windows.windows,
         tokens=tokens,
         neighbours=neighbours,
         queries=queries,
@@ -145,6 +152,25 @@ def prepare_text(
         base=names[0],
         encoder=names[1],
     )
+
+
+class _Found:
+    """Windows that were found, each tokenised once: a large database has many more."""
+
+    def __init__(self, windower: Windower) -> None:
+        self.windower = windower
+        self.windows: list[Window] = []
+        self._number: dict[int, int] = {}
+
+    def numbers(self, found: Neighbours) -> list[int]:
+        """The numbers of the windows that begin with the chunks found."""
+        ids = found.chunk_ids.tolist()
+        new = [i for i, chunk in enumerate(ids) if chunk not in self._number]
+        self._number |= {ids[i]: len(self.windows) + n for n, i in enumerate(new)}
+        self.windows += self.windower.windows(
+            *([t[i] for i in new] for t in (found.texts, found.titles))
+        )
+        return [self._number[chunk] for chunk in ids]
 
 
 def _cut(store: TokenStore, num_chunks: int) -> list[_Cut]:

@@ -74,7 +74,7 @@ class Text:
         count = neighbours.shape[1]
         queries = [self.data.queries[n * count + u] for n in numbers for u in range(count)]
         windows = [
-            [self.data.table.windows[c] for c in chunk if c != NOTHING]
+            [self.data.windows[c] for c in chunk if c != NOTHING]
             for chunk in neighbours.reshape(-1, neighbours.shape[2])
         ]
         rows = self.windower.rows(queries, windows)
@@ -101,7 +101,7 @@ class Text:
 
     def noisy(self, neighbours: Ints, share: float, rng: np.random.Generator) -> Ints:
         """``neighbours`` with about a ``share`` of them replaced by windows drawn at random."""
-        other = rng.integers(len(self.data.table.windows), size=neighbours.shape)
+        other = rng.integers(len(self.data.windows), size=neighbours.shape)
         swap = (rng.random(neighbours.shape) < share) & (neighbours != NOTHING)
         return np.asarray(np.where(swap, other, neighbours), np.int32)
 

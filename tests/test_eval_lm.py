@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +45,10 @@ def test_a_chunk_overlaps_what_the_chunk_before_it_retrieved(text: Text) -> None
     assert shared.shape == (2, 2)
     chunk = data.tokens[0].reshape(-1, made.CHUNK)[1]
     chunk = chunk[chunk != NOTHING]
-    heard = [data.table.windows[c].tokens for c in data.neighbours[0, 0]]
+    heard = [data.windows[c].tokens for c in data.neighbours[0, 0]]
     assert shared[0, 0] == max(lm.longest_run(chunk, h) for h in heard) / made.CHUNK
-    own = next(c for c, d in enumerate(data.table.document_of) if d == 0)
-    data.neighbours[0, 0, 0] = own  # its own document: all of the chunk stands there
+    data.windows.append(replace(data.windows[0], tokens=chunk))
+    data.neighbours[0, 0, 0] = len(data.windows) - 1  # all of the chunk stands there
     assert lm.overlaps(data, [0], made.CHUNK)[0, 0] == len(chunk) / made.CHUNK
 
 
