@@ -315,6 +315,9 @@ def signals(
 ) -> None:
     """Ask questions with and without their passage in the database, and keep the signals.
 
+    A question without a `context` is asked once, of whatever the database holds; its facts count as
+    there where a passage found holds one of its `answers`.
+
     With --hold-out N only questions of the N titles that `retro train qa` left out are used;
     0 uses all (then give questions that the model was not trained on).
     """

@@ -1,4 +1,5 @@
-"""Fits the confidence head: every question with its passage, without it, and without its article.
+"""Fits the confidence head: every question with its passage, without it, and without its article;
+and open questions as they are, whose answers alone are known.
 
 Knows questions, an answerer and what right means; knows no signal by name.
 """
@@ -23,7 +24,7 @@ from retro.conflict import DISPUTE_SIGNALS
 from retro.examples import read_jsonl
 from retro.policy import AbstentionPolicy, choose_threshold
 from retro.signals import CERTAINTY, MODEL_SIGNALS, SIGNALS
-from retro.text import exact_match, same_answer
+from retro.text import contains_answer, exact_match, same_answer
 from retro.train_setup import held_out_titles, present_documents
 from retro.types import Answer
 from retro.uncertainty import ConfidenceHead, fit_head
@@ -37,13 +38,18 @@ CASE = {"title", "answers", "candidate", "present", "signals"}
 @dataclass(frozen=True)
 class Case:
     """One question under one condition. ``hidden``: documents taken away; ``held``: whether the
-    supporting passage is still there."""
+    supporting passage is still there, None where nobody has said which one that is."""
 
     question: str
     answers: tuple[str, ...]
     title: str
     hidden: frozenset[str]
-    held: bool
+    held: bool | None
+
+    @property
+    def open(self) -> bool:
+        """Whether it is asked as people ask, of whatever the database holds."""
+        return self.held is None
 
 
 def collect(
@@ -94,11 +100,20 @@ def _row(case: Case, answer: Answer) -> dict[str, Any]:
         "question": case.question,
         "answers": case.answers,
         "candidate": answer.candidate,
-        "present": case.held,
+        "present": _found(case, answer) if case.open else case.held,
+        "open": case.open,
     }
     # A dispute takes from what the head gives (``Answerer.confidence``): not to be learned twice.
     signals = {n: value for n, value in answer.signals.items() if n not in DISPUTE_SIGNALS}
     return {**told, "signals": signals}
+
+
+def _found(case: Case, answer: Answer) -> bool:
+    """Whether an open question's facts are there, as far as strings tell: it was answered rightly,
+    or one of the passages found holds an accepted answer."""
+    return same_answer(answer.candidate, case.answers) or any(
+        contains_answer(one.text, case.answers) for one in answer.evidence
+    )
 
 
 def fit(
@@ -133,7 +148,7 @@ def known_policy(folder: Path) -> AbstentionPolicy:
 
 
 def fit_cases(rows: Sequence[Mapping[str, Any]], seed: int) -> ConfidenceHead:
-    """The head fitted on cases as ``read_cases`` gives them, as if half had their facts there."""
+    """The head fitted on cases as ``read_cases`` gives them, ``evened``."""
     return _fitted(evened(rows), seed)[0]
 
 
@@ -152,17 +167,20 @@ def _fitted(rows: Sequence[Mapping[str, Any]], seed: int) -> tuple[ConfidenceHea
 
 
 def evened(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The cases, those with their facts in the database or those without, whichever are fewer,
-    repeated until there are about as many of both.
+    """The cases; of those whose facts were taken away on purpose, and the same with them, whichever
+    are fewer are repeated until there are about as many of both.
 
-    The share of a collection follows from how often facts were taken away, not from how often
-    people ask for what is not there; confidence is calibrated for even chances. Copies have one
-    title, so no head is measured on what it has learned.
+    The share of such a collection follows from how often facts were taken away, not from how often
+    people ask for what is not there; confidence is calibrated for even chances. Open questions
+    come as often as they do: their share is what people met. Copies have one title, so no head
+    is measured on what it has learned.
     """
-    there = [row for row in rows if row["present"]]
-    gone = [row for row in rows if not row["present"]]
+    open_ = [row for row in rows if row.get("open")]
+    paired = [row for row in rows if not row.get("open")]
+    there = [row for row in paired if row["present"]]
+    gone = [row for row in paired if not row["present"]]
     fewer, more = sorted((there, gone), key=len)
-    return [*more, *fewer * round(len(more) / max(1, len(fewer)))]
+    return [*more, *fewer * round(len(more) / max(1, len(fewer))), *open_]
 
 
 def read_cases(files: Sequence[Path]) -> list[dict[str, Any]]:
@@ -207,30 +225,38 @@ def make_cases(
     hold_out: int,
     seed: int,
 ) -> list[Case]:
-    """Up to three cases for each of ``limit`` questions, in a fixed random order.
+    """Up to three cases for each of ``limit`` questions, in a fixed random order; one, open, for a
+    question without a ``context``.
 
     Raises:
-        UserError: no question's passage is among the documents.
+        UserError: no question is open, and no one's passage is among the documents.
     """
     row_of = {d.text.strip(): row for row, d in enumerate(documents)}
     articles: dict[str, set[str]] = {}
     for document in documents:
         articles.setdefault(_article(document), set()).add(document.id)
-    asked = []
+    asked: list[tuple[str, tuple[str, ...], Document | None]] = []
     for path in data:
         for row in read_jsonl(path):
-            place = row_of.get(row.get("context", "").strip())
-            if place is not None:
-                asked.append((row["question"], tuple(row["answers"]), documents[place]))
-    if not asked:
-        raise UserError("no question's passage is in the index; check --index and --data")
+            context = row.get("context")
+            place = row_of.get((context or "").strip())
+            if context is None or place is not None:
+                document = None if place is None else documents[place]
+                asked.append((row["question"], tuple(row["answers"]), document))
     if hold_out:
-        held = held_out_titles([d.title for _, _, d in asked], hold_out)
-        asked = [one for one in asked if one[2].title in held]
+        held = held_out_titles([d.title for _, _, d in asked if d], hold_out)
+        asked = [one for one in asked if one[2] and one[2].title in held]
+    if not asked:
+        raise UserError(
+            "no question's passage is in the index; check --index, --data and --hold-out"
+        )
     order = np.random.default_rng(seed).permutation(len(asked))[:limit]
     cases = []
     for question, answers, document in (asked[i] for i in order):
-        cases += _conditions(question, answers, document, articles[_article(document)])
+        if document is None:
+            cases.append(Case(question, answers, question, frozenset(), None))
+        else:
+            cases += _conditions(question, answers, document, articles[_article(document)])
     return cases
 
 

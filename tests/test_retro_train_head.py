@@ -17,8 +17,9 @@ from index.sources import Document
 from retro.answer import HEAD, POLICY
 from retro.cli import main
 from retro.policy import AbstentionPolicy
-from retro.train_head import Case, evened, fit_cases, make_cases, read_cases, whole_lines
+from retro.train_head import Case, _row, evened, fit_cases, make_cases, read_cases, whole_lines
 from retro.train_setup import prepare, prepare_sequences, present_documents
+from retro.types import Answer, Evidence
 
 
 def document(number: int, title: str) -> Document:
@@ -66,6 +67,57 @@ def test_a_question_without_answers_is_asked_once_and_never_held(tmp_path: Path)
     ]
 
 
+def test_a_question_without_a_passage_is_asked_once_as_it_is(tmp_path: Path) -> None:
+    data = tmp_path / "open.jsonl"
+    rows = [{"question": "Who?", "answers": ["Ann"]}, {"question": "Where?", "answers": []}]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = make_cases(DOCUMENTS, [data], limit=9, hold_out=0, seed=0)
+    assert sorted(found, key=lambda c: c.question) == [
+        Case("Where?", (), "Where?", frozenset(), None),
+        Case("Who?", ("Ann",), "Who?", frozenset(), None),
+    ]
+    with pytest.raises(UserError, match="check --index, --data and --hold-out"):
+        make_cases(DOCUMENTS, [data], limit=9, hold_out=3, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "text", "answers", "present"),
+    [
+        ("Ann Lee", "Nobody knows.", ["Ann"], True),
+        ("Bob", "Ann Lee and Bob were here.", ["Ann Lee"], True),
+        ("Bob", "Anne and Bob were here.", ["Ann"], False),
+        ("Bob", "Bob was here.", [], False),
+    ],
+)
+def test_an_open_questions_facts_are_there_if_an_answer_was_found(
+    candidate: str, text: str, answers: list[str], present: bool
+) -> None:
+    given = answer(candidate, text)
+    row = _row(Case("Who?", tuple(answers), "Who?", frozenset(), None), given)
+    assert (row["present"], row["open"]) == (present, True)
+    known = _row(Case("Who?", tuple(answers), "Bern", frozenset({"d0"}), False), given)
+    assert (known["present"], known["open"]) == (False, False)
+
+
+def answer(candidate: str, text: str) -> Answer:
+    """As it comes, from one passage."""
+    passage = Evidence(
+        doc_id="d0", title="", text=text, start=0, end=len(text), distance=0.1, score=1.0
+    )
+    return Answer(
+        id="q",
+        question="Who?",
+        answer=candidate,
+        abstained=False,
+        reason=None,
+        candidate=candidate,
+        confidence=0.5,
+        evidence=(passage,),
+        signals={"match_best": 1.0},
+        timing_ms={},
+    )
+
+
 def test_questions_of_other_passages_are_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no question's passage is in the index"):
         cases(tmp_path, ("Who?", "Another passage.", ["Ann"]))
@@ -86,6 +138,8 @@ def test_cases_with_and_without_their_facts_are_evened() -> None:
     assert [row for row in rows if row["present"]] == there * 3
     assert [row for row in rows if not row["present"]] == gone
     assert evened(gone) == gone
+    asked = [{**case(n, n > 4, False), "open": True} for n in range(9)]
+    assert evened([*asked, *there, *gone]) == [*rows, *asked]
     assert evened([]) == []
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # In the folder that prepare.sh filled: the confidence head of a checkpoint, given as the argument.
-# Half an hour to an hour on two cores; what is collected already is not asked again.
+# An hour on two cores; what is collected already is not asked again.
 set -euo pipefail
 checkpoint=${1:?usage: head.sh CHECKPOINT}
 
@@ -16,7 +16,9 @@ signals sq2 squad dev-v2.0-none.jsonl 0 150
 signals dev squad dev-v1.1-fit.jsonl 0 260
 signals wiki wiki dev-v1.1-fit.jsonl 0 160 12
 signals wiki-train wiki train-v1.1.jsonl 40 60 12
+open=(nq-open webquestions entityquestions)
+for name in "${open[@]}"; do signals "$name" wiki "$name-fit.jsonl" 0 400; done
 
 rows=()
-for name in all hot small0 small1 small2 sq2 dev wiki wiki-train; do rows+=(--rows "signals/$name.jsonl"); done
+for name in all hot small0 small1 small2 sq2 dev wiki wiki-train "${open[@]}"; do rows+=(--rows "signals/$name.jsonl"); done
 retro train head "${rows[@]}" --checkpoint "$checkpoint" --threshold 0.45

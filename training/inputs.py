@@ -5,8 +5,8 @@
 DATA holds the sets as JSON lines (``question``, ``context``, ``answers``, SQuAD's with ``title``):
 ``squad/train-v1.1``, ``squad/dev-v1.1-open`` and ``squad/dev-v2.0-open``,
 ``unanswerable/squad2-train-part``, ``nq`` and ``musique``, ``halueval/qa``, and, without passages,
-``webquestions/webquestions``, ``entityquestions/train`` and ``nq_open/NQ-open.dev``, each with
-``.jsonl`` or ``.jsonl.gz`` behind it; and ``corpus/wiki.jsonl.xz``. OUT gets passages to index and
+``webquestions/webquestions``, ``entityquestions/train`` and ``dev`` and ``nq_open/NQ-open.dev``,
+each with ``.jsonl`` or ``.jsonl.gz`` behind it; and ``corpus/wiki.jsonl.xz``. OUT gets passages to index and
 questions to train with and to measure on; what is measured on is never trained with. The same
 sets give the same files.
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
+import random
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -40,6 +41,9 @@ SMALL = (5, 8, 13)
 HELD_HOTPOT, HOTPOT_INDEX = 400, 1200
 """HotpotQA questions that no reader learns from, the first half for the head; and of how many
 questions, from the end, the passages make the database of both."""
+
+OPEN_REST, OPEN_FIT = 250, 400
+"""Questions without passages, of each set, that are reported on, and that the head is fitted on."""
 
 LONGEST_PARAGRAPH = 1200
 """Characters."""
@@ -95,6 +99,9 @@ def files(data: Path) -> Iterator[tuple[str, Iterable[Row]]]:
     yield "hop-passages.jsonl", passages("hop", [*both, *train])
     yield "hop-held-passages.jsonl", passages("hop", both)
 
+    for name, rows in open_questions(data):
+        yield f"{name}-rest.jsonl", rows[:OPEN_REST]
+        yield f"{name}-fit.jsonl", rows[OPEN_REST : OPEN_REST + OPEN_FIT]
     yield "short-questions.jsonl", short_questions(data)
     yield "wiki-passages.jsonl", documents(data / "corpus/wiki.jsonl.xz")
     yield "paragraphs.jsonl", paragraphs(data / "corpus/wiki.jsonl.xz")
@@ -134,11 +141,28 @@ def of_halueval(row: Row) -> Row | None:
     return {"question": row["question"], "context": context, "answers": [answer]}
 
 
+def open_questions(data: Path) -> Iterator[tuple[str, list[Row]]]:
+    """Questions that come with answers only, by set, in an order drawn once."""
+    sets = {"nq-open": "nq_open/NQ-open.dev", "webquestions": "webquestions/webquestions"}
+    for name, stem in {**sets, "entityquestions": "entityquestions/dev"}.items():
+        rows = [row for row in read(data / stem) if row.get("split", "test") == "test"]
+        random.Random(5).shuffle(rows)
+        yield name, [of_open(row) for row in rows]
+
+
+def of_open(row: Row) -> Row:
+    """A question with its answers and nothing else."""
+    return {"question": row["question"], "answers": row.get("answers") or row["answer"]}
+
+
 def short_questions(data: Path) -> Iterator[Row]:
-    """Questions that come with answers only, for ``retro train distant``."""
+    """Questions like these, for ``retro train distant``: none of which is kept for the head."""
+    kept = {
+        row["question"] for _, rows in open_questions(data) for row in rows[: OPEN_REST + OPEN_FIT]
+    }
     for name in ("webquestions/webquestions", "nq_open/NQ-open.dev", "entityquestions/train"):
-        for row in read(data / name):
-            yield {"question": row["question"], "answers": row.get("answers") or row["answer"]}
+        rows = map(of_open, read(data / name))
+        yield from (row for row in rows if row["question"] not in kept)
 
 
 def documents(file: Path) -> Iterator[Row]:
