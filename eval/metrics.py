@@ -108,8 +108,8 @@ def prr(confidence: ArrayLike, quality: ArrayLike, max_rejection: float = 0.5) -
     Mean ``quality`` of what is kept while the least sure rows are rejected one by one, up to
     ``max_rejection`` of them, between the same for random rejection and for an oracle (Malinin &
     Gales 2021; Vashurin et al. 2025). Takes graded quality (F1), where AUROC needs a cut. The
-    random curve is its expectation, the mean quality, instead of 1,000 shuffles. NaN if all
-    qualities are equal: then no order is better than another.
+    random curve is its expectation, the mean quality, instead of 1,000 shuffles. NaN if no order is
+    better than another: all qualities are equal, or too few can be rejected.
     """
     wanted = _floats(quality)
     num_rejected = int(max_rejection * len(wanted))
@@ -117,6 +117,8 @@ def prr(confidence: ArrayLike, quality: ArrayLike, max_rejection: float = 0.5) -
         return float("nan")
     area = _kept_quality(confidence, wanted, num_rejected)
     oracle = _kept_quality(wanted, wanted, num_rejected)
+    if oracle == wanted.mean():
+        return float("nan")
     return float((area - wanted.mean()) / (oracle - wanted.mean()))
 
 

@@ -15,7 +15,7 @@ from eval.metrics import Interval, bootstrap
 from eval.questions import GoldDocuments, Question, with_passage
 from eval.report import Report, Table, watched, write_rows
 from eval.scoring import exact_match, f1
-from eval.selective import at_threshold
+from eval.selective import LABELS, at_threshold, selection
 from retro.text import contains_answer
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Figures = dict[str, Any]
 
 RECALL_AT = (1, 4, 8, 20, 50, 100)
+
+NUM_RESAMPLES = 500
 
 
 def run_reading(
@@ -70,8 +72,12 @@ def run_open(
 
     answers = _ask(answerer, questions, gold, "retrieved", retrieve, batch_size)
     rows = write_rows(out / "predictions.jsonl", watched(answers, len(questions), "open"))
-    figures = reading_figures(rows, seed) | {"recall": recall(questions, found, gold, k)}
-    return Report("open", figures, [*reading_tables(figures), _recall_table(figures["recall"])])
+    figures = reading_figures(rows, seed) | {
+        "confidence": confidence_figures(rows, seed),
+        "recall": recall(questions, found, gold, k),
+    }
+    tables = [_confidence_table(figures["confidence"]), _recall_table(figures["recall"])]
+    return Report("open", figures, [*reading_tables(figures), *tables])
 
 
 def reading_figures(rows: Sequence[Prediction], seed: int = 0) -> Figures:
@@ -89,6 +95,31 @@ def reading_figures(rows: Sequence[Prediction], seed: int = 0) -> Figures:
         }
         figures["threshold"] = at_threshold(answerable)
     return figures | {"with_abstention": with_abstention(rows)}
+
+
+def confidence_figures(rows: Sequence[Prediction], seed: int = 0) -> Figures:
+    """Whether answers are right as often as their confidence says, by what counts as right.
+
+    A question without an accepted answer is never answered rightly. ``answered``: the share at the
+    threshold in use; ``right_answered`` and ``mean_answered``: how many of those are right and what
+    their mean confidence promised (NaN where none is answered).
+    """
+    answered = [row for row in rows if not row.answer.abstained]
+    promised = [row.answer.confidence for row in answered]
+    out: Figures = {}
+    for label in LABELS:
+        told = selection(rows, label, seed=seed, num_resamples=NUM_RESAMPLES)
+        right = [row.right[label] for row in answered]
+        out[label] = {
+            "share_right": told["share_right"],
+            "answered": len(answered) / len(rows),
+            "right_answered": float(np.mean(right)) if right else float("nan"),
+            "mean_answered": float(np.mean(promised)) if right else float("nan"),
+            "auroc": told["intervals"]["auroc"],
+            "ece": told["intervals"]["ece"],
+            "ece_of_calibrated": told["ece_of_calibrated"],
+        }
+    return out
 
 
 def with_abstention(rows: Sequence[Prediction]) -> Figures:
@@ -162,6 +193,17 @@ def reading_tables(figures: Figures) -> list[Table]:
         Table("Reading", ["questions", "number", "coverage", "EM", "F1"], rows),
         Table("Abstaining as the empty answer (SQuAD 2)", ["part", "value"], parts, note),
     ]
+
+
+def _confidence_table(found: Figures) -> Table:
+    columns = "share right, answered, right of the answered, their mean confidence, AUROC, ece"
+    rows = [[LABELS[label], *one.values()] for label, one in found.items()]
+    note = (
+        "AUROC: right against wrong candidates. *ece by chance*: what true probabilities would "
+        "show with so many questions. Accepted answers are few: some that count as wrong are not."
+    )
+    names = ["right means", *columns.split(", "), "ece by chance"]
+    return Table("Confidence as the probability of being right", names, rows, note)
 
 
 def _recall_table(found: Figures) -> Table:

@@ -238,11 +238,12 @@ def make_cases(
     asked: list[tuple[str, tuple[str, ...], Document | None]] = []
     for path in data:
         for row in read_jsonl(path):
-            context = row.get("context")
-            place = row_of.get((context or "").strip())
-            if context is None or place is not None:
-                document = None if place is None else documents[place]
-                asked.append((row["question"], tuple(row["answers"]), document))
+            context, about = row.get("context"), None
+            if context is not None:
+                if (place := row_of.get(context.strip())) is None:
+                    continue
+                about = documents[place]
+            asked.append((row["question"], tuple(row["answers"]), about))
     if hold_out:
         held = held_out_titles([d.title for _, _, d in asked if d], hold_out)
         asked = [one for one in asked if one[2] and one[2].title in held]
@@ -253,7 +254,7 @@ def make_cases(
     order = np.random.default_rng(seed).permutation(len(asked))[:limit]
     cases = []
     for question, answers, document in (asked[i] for i in order):
-        if document is None:
+        if document is None:  # open
             cases.append(Case(question, answers, question, frozenset(), None))
         else:
             cases += _conditions(question, answers, document, articles[_article(document)])

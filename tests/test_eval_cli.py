@@ -96,6 +96,7 @@ def test_open_retrieves_and_counts_recall(index: Path, tmp_path: Path) -> None:
     assert report["recall"]["num_with_passage"] == 6
     assert report["recall"]["passage"]["1"] <= report["recall"]["passage"]["4"]
     assert report["forced"]["em"][0] == 1.0
+    assert report["confidence"]["em"]["share_right"] == 1.0
     without = [{key: row[key] for key in ("question", "answers")} for row in squad_rows()]
     report = evaluate("open", index, without, tmp_path / "out", "-k", "6", "--limit", "4")
     assert report["num"] == 4

@@ -10,7 +10,13 @@ import pytest
 from eval_fakes import prediction
 
 from eval.questions import Question
-from eval.reading import best_f1, reading_figures, recall, with_abstention
+from eval.reading import (
+    best_f1,
+    confidence_figures,
+    reading_figures,
+    recall,
+    with_abstention,
+)
 
 LACKING = Question("u", "unanswerable?", ())
 
@@ -39,6 +45,19 @@ def test_abstaining_is_the_empty_answer_of_squad_2() -> None:
     assert figures["em"] == figures["f1"] == pytest.approx(2 / 5)  # a and d
     assert figures["has_answer_f1"] == pytest.approx(1 / 3)
     assert figures["no_answer_f1"] == 0.5
+
+
+def test_confidence_is_compared_with_how_many_are_right() -> None:
+    figures = confidence_figures(rows())["em"]  # answered: a .9 right, c .7 and e .6 wrong
+    assert figures["share_right"] == pytest.approx(2 / 5)
+    assert figures["answered"] == pytest.approx(3 / 5)
+    assert figures["right_answered"] == pytest.approx(1 / 3)
+    assert figures["mean_answered"] == pytest.approx((0.9 + 0.7 + 0.6) / 3)
+    assert figures["auroc"].value == pytest.approx(4 / 6)
+    unsure = [prediction(name, 0.1, right=name == "a") for name in "abc"]
+    silent = confidence_figures(unsure)["f1"]
+    assert silent["answered"] == 0
+    assert np.isnan(silent["right_answered"])
 
 
 def test_best_f1_is_the_best_of_all_thresholds() -> None:

@@ -57,9 +57,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for n in range(1300)
         ]
         + [{"question": "no", "knowledge": "elsewhere", "right_answer": "gone"}],
-        "webquestions/webquestions.jsonl.gz": [{"question": "w", "answers": ["x"]}],
+        "webquestions/webquestions.jsonl.gz": [
+            {"question": "w", "answers": ["x"], "split": "train"},
+            *({"question": f"w{n}", "answers": ["x"], "split": "test"} for n in range(700)),
+        ],
         "entityquestions/train.jsonl.gz": [{"question": "e", "answers": ["y"]}],
-        "nq_open/NQ-open.dev.jsonl": [{"question": "n", "answer": ["z"]}],
+        "entityquestions/dev.jsonl.gz": [
+            {"question": f"d{n}", "answers": ["y"], "relation": "of"} for n in range(700)
+        ],
+        "nq_open/NQ-open.dev.jsonl": [{"question": f"n{n}", "answer": ["z"]} for n in range(700)],
         "corpus/wiki.jsonl.xz": [
             {"id": "a", "title": "A", "text": "x" * 1000 + "\n\n" + "y" * 300 + "\n" + "z"}
         ],
@@ -87,6 +93,15 @@ def test_what_is_measured_on_is_not_learned_from(made: dict[str, Rows]) -> None:
         ["musique.jsonl", "musique-held.jsonl"],
         ["dev-v1.1-fit.jsonl", "dev-v1.1-rest.jsonl"],
         ["dev-v2.0-fit.jsonl", "dev-v2.0-rest.jsonl"],
+        *(
+            [learned, f"{name}-{part}.jsonl"]
+            for name in ("nq-open", "webquestions", "entityquestions")
+            for learned, part in (
+                ("short-questions.jsonl", "fit"),
+                ("short-questions.jsonl", "rest"),
+                (f"{name}-fit.jsonl", "rest"),
+            )
+        ),
         ["train-v1.1.jsonl", "dev-v1.1-fit.jsonl", "dev-v1.1-rest.jsonl"],
     ):
         for name in measured:
@@ -129,11 +144,9 @@ def test_small_databases_are_of_titles_that_no_reader_learns_from(made: dict[str
 
 
 def test_short_questions_have_answers_and_paragraphs_whole_lines(made: dict[str, Rows]) -> None:
-    assert [(r["question"], r["answers"]) for r in made["short-questions.jsonl"]] == [
-        ("w", ["x"]),
-        ("n", ["z"]),
-        ("e", ["y"]),
-    ]
+    short = [(r["question"], r["answers"]) for r in made["short-questions.jsonl"]]
+    assert [short[0], short[-1]] == [("w", ["x"]), ("e", ["y"])]
+    assert len(short) == 2 + 50 + 50  # the rest of both sets' 700 are kept for the head
     texts = [row["text"] for row in made["paragraphs.jsonl"]]
     assert texts == ["x" * 1000, "y" * 300 + "\nz"]
     [whole] = made["wiki-passages.jsonl"]

@@ -6,9 +6,9 @@ DATA holds the sets as JSON lines (``question``, ``context``, ``answers``, SQuAD
 ``squad/train-v1.1``, ``squad/dev-v1.1-open`` and ``squad/dev-v2.0-open``,
 ``unanswerable/squad2-train-part``, ``nq`` and ``musique``, ``halueval/qa``, and, without passages,
 ``webquestions/webquestions``, ``entityquestions/train`` and ``dev`` and ``nq_open/NQ-open.dev``,
-each with ``.jsonl`` or ``.jsonl.gz`` behind it; and ``corpus/wiki.jsonl.xz``. OUT gets passages to index and
-questions to train with and to measure on; what is measured on is never trained with. The same
-sets give the same files.
+each with ``.jsonl`` or ``.jsonl.gz`` behind it; and ``corpus/wiki.jsonl.xz``. OUT gets passages to
+index and questions to train with and to measure on; what is measured on is never trained with. The
+same sets give the same files.
 """
 
 from __future__ import annotations
