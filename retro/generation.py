@@ -69,7 +69,7 @@ class IndexSearch:
         self._search([chunk for chunk in dict.fromkeys(chunks) if chunk not in self.found])
         queries, windows = [], []
         for found in map(self.found.get, chunks):
-            queries.append(self.windower.question(found.query if found else ""))
+            queries.append(self.windower.chunk(found.query if found else ""))
             near = found.neighbours if found else None
             windows.append(self.windower.windows(near.texts, near.titles) if near else [])
         return self.windower.rows(queries, windows)

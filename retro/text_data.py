@@ -139,7 +139,7 @@ def prepare_text(
         for (row, u), text, one in zip(places, texts, found, strict=True):
             num_bytes[row, u] = len(text.encode())
             neighbours[row, u, : len(one)] = windows.numbers(one)
-            queries[row * num_chunks + u] = windower.question(text)
+            queries[row * num_chunks + u] = windower.chunk(text)
         print(f"\rsearched {begin + len(block):,}/{len(cuts):,} sequences", end="", flush=True)
     print()
     return TextSet(

@@ -23,9 +23,10 @@ BERT_MARKS, ROBERTA_MARKS = ("[CLS]", "[SEP]", "[PAD]"), ("<s>", "</s>", "<pad>"
 """What begins a row, ends a part of it and fills it up; MPNet has the latter."""
 
 MAX_QUESTION = 48
+MAX_CHUNK = 96
 MAX_TITLE = 16
 MAX_NEIGHBOUR = 220
-"""Encoder tokens kept of a question, a title and a neighbour."""
+"""Encoder tokens kept of a question, a chunk of text, a title and a neighbour."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,13 @@ class Windower:
         self.cls, self.sep, self.pad = (ids.get(t, 0) for t in names)
 
     def question(self, text: str) -> Ints:
-        """Encoder tokens of a query, at most ``MAX_QUESTION``."""
+        """Encoder tokens of a question, the first ``MAX_QUESTION``."""
         return self._ids([text])[0][:MAX_QUESTION]
+
+    def chunk(self, text: str) -> Ints:
+        """Encoder tokens of a chunk that retrieves: the last ``MAX_CHUNK``, nearest to what will be
+        written."""
+        return self._ids([text])[0][-MAX_CHUNK:]
 
     def windows(self, texts: Sequence[str], titles: Sequence[str]) -> list[Window]:
         """One window a text; tokens beyond ``MAX_NEIGHBOUR`` encoder tokens are cut."""

@@ -169,6 +169,14 @@ def test_long_questions_and_titles_are_cut(windower: Windower) -> None:
     assert len(window.title_ids) == module.MAX_TITLE
 
 
+def test_of_a_long_chunk_the_end_is_kept(windower: Windower) -> None:
+    """A chunk of 64 tokens was cut like a question: its end, where text goes on, was not read."""
+    text = "why " * 100 + "Denver"
+    assert len(windower.chunk(text)) == module.MAX_CHUNK > 64
+    assert windower.chunk(text)[-1] == windower.question("Denver")[-1]
+    assert windower.chunk("Denver").tolist() == windower.question("Denver").tolist()
+
+
 def test_a_neighbour_of_blanks_alone_has_no_answer(windower: Windower) -> None:
     window = _window(windower, " \n ")
     assert not window.may_start.any()
