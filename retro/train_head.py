@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -229,21 +229,13 @@ def make_cases(
     question without a ``context``.
 
     Raises:
-        UserError: no question is open, and no one's passage is among the documents.
+        UserError: a question has no ``answers``, or none is open or about one of the documents.
     """
-    row_of = {d.text.strip(): row for row, d in enumerate(documents)}
+    by_text = {document.text.strip(): document for document in documents}
     articles: dict[str, set[str]] = {}
     for document in documents:
         articles.setdefault(_article(document), set()).add(document.id)
-    asked: list[tuple[str, tuple[str, ...], Document | None]] = []
-    for path in data:
-        for row in read_jsonl(path):
-            context, about = row.get("context"), None
-            if context is not None:
-                if (place := row_of.get(context.strip())) is None:
-                    continue
-                about = documents[place]
-            asked.append((row["question"], tuple(row["answers"]), about))
+    asked = [one for path in data for one in _asked(path, by_text)]
     if hold_out:
         held = held_out_titles([d.title for _, _, d in asked if d], hold_out)
         asked = [one for one in asked if one[2] and one[2].title in held]
@@ -259,6 +251,19 @@ def make_cases(
         else:
             cases += _conditions(question, answers, document, articles[_article(document)])
     return cases
+
+
+def _asked(
+    path: Path, by_text: Mapping[str, Document]
+) -> Iterator[tuple[str, tuple[str, ...], Document | None]]:
+    """Questions with their answers, and the document that each is about, None if it is open."""
+    for row in read_jsonl(path):
+        context, about = row.get("context"), None
+        if context is not None and (about := by_text.get(context.strip())) is None:
+            continue
+        if "answers" not in row:
+            raise UserError(f"{path}: {row['question']!r} has no 'answers'; give a list ([]: none)")
+        yield row["question"], tuple(row["answers"]), about
 
 
 def _article(document: Document) -> str:

@@ -78,6 +78,9 @@ def test_a_question_without_a_passage_is_asked_once_as_it_is(tmp_path: Path) -> 
     ]
     with pytest.raises(UserError, match="check --index, --data and --hold-out"):
         make_cases(DOCUMENTS, [data], limit=9, hold_out=3, seed=0)
+    data.write_text(json.dumps({"question": "Who?", "answer": ["Ann"]}))
+    with pytest.raises(UserError, match=r"open\.jsonl: 'Who\?' has no 'answers'"):
+        make_cases(DOCUMENTS, [data], limit=9, hold_out=0, seed=0)
 
 
 @pytest.mark.parametrize(
