@@ -104,17 +104,16 @@ def confidence_figures(rows: Sequence[Prediction], seed: int = 0) -> Figures:
     threshold in use; ``right_answered`` and ``mean_answered``: how many of those are right and what
     their mean confidence promised (NaN where none is answered).
     """
-    answered = [row for row in rows if not row.answer.abstained]
-    promised = [row.answer.confidence for row in answered]
+    at = at_threshold(rows)
+    promised = [row.answer.confidence for row in rows if not row.answer.abstained]
     out: Figures = {}
     for label in LABELS:
         told = selection(rows, label, seed=seed, num_resamples=NUM_RESAMPLES)
-        right = [row.right[label] for row in answered]
         out[label] = {
             "share_right": told["share_right"],
-            "answered": len(answered) / len(rows),
-            "right_answered": float(np.mean(right)) if right else float("nan"),
-            "mean_answered": float(np.mean(promised)) if right else float("nan"),
+            "answered": at["coverage"],
+            "right_answered": 1 - at[f"selective_risk_{label}"],
+            "mean_answered": float(np.mean(promised)) if promised else float("nan"),
             "auroc": told["intervals"]["auroc"],
             "ece": told["intervals"]["ece"],
             "ece_of_calibrated": told["ece_of_calibrated"],

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from index.disk import write_atomically
+from index.errors import UserError
 from retro.answer import Answerer
 from retro.examples import answer_spans
 from retro.reader import posterior, span_loss
@@ -32,12 +33,14 @@ def fit_prior(
     likeliest into the checkpoint's ``config.json``, and prints the loss at every weight.
 
     Raises:
-        UserError: no question's passage is in the index.
+        UserError: no question with answers has its passage in the index.
     """
     answerer = Answerer.open(index, checkpoint, calibrated=False)
     documents = present_documents(answerer.retriever)
     cases = make_cases(documents, data, limit=limit, hold_out=hold_out, seed=seed)
     present = [case for case in cases if case.held]
+    if not present:
+        raise UserError("no question with answers has its passage in the index; check --data")
     losses = torch.zeros(len(WEIGHTS))
     for number, case in enumerate(present, 1):
         losses += _losses(answerer, case)

@@ -457,6 +457,11 @@ def test_the_weight_of_search_is_the_one_that_makes_answers_likeliest(
     assert len(set(losses.values())) > 1
     assert losses[load(ready / "read").config.prior_weight] == min(losses.values())
     assert model_sha256(ready / "read") != before  # what was fitted or certified before is void
+    after = model_sha256(ready / "read")
+    (ready / "asked.jsonl").write_text(json.dumps({"question": "Who?", "answers": ["Ann"]}))
+    assert cli.main(["train", "prior", *options, "--hold-out", "0"]) == cli.USER_MISTAKE
+    assert "no question with answers has its passage" in capsys.readouterr().err
+    assert model_sha256(ready / "read") == after
 
 
 def test_only_spans_that_spell_an_answer_are_right() -> None:

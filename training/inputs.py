@@ -143,8 +143,11 @@ def of_halueval(row: Row) -> Row | None:
 
 def open_questions(data: Path) -> Iterator[tuple[str, list[Row]]]:
     """Questions that come with answers only, by set, in an order drawn once."""
-    sets = {"nq-open": "nq_open/NQ-open.dev", "webquestions": "webquestions/webquestions"}
-    for name, stem in {**sets, "entityquestions": "entityquestions/dev"}.items():
+    for name, stem in (
+        ("nq-open", "nq_open/NQ-open.dev"),
+        ("webquestions", "webquestions/webquestions"),
+        ("entityquestions", "entityquestions/dev"),
+    ):
         rows = [row for row in read(data / stem) if row.get("split", "test") == "test"]
         random.Random(5).shuffle(rows)
         yield name, [of_open(row) for row in rows]
