@@ -17,7 +17,7 @@ from eval.metrics import bootstrap
 from eval.report import Report, Table
 from index.errors import UserError
 from retro.text_data import NOTHING, TextSet
-from retro.train_lm import RETRIEVALS, Text, chunk_bits
+from retro.train_lm import RETRIEVALS, Retrieval, Text, chunk_bits
 
 ALPHAS = (1.0, 0.5, 0.25, 0.125)
 """Largest overlap of the chunks counted; 1 counts all."""
@@ -25,7 +25,9 @@ ALPHAS = (1.0, 0.5, 0.25, 0.125)
 _READ = (
     "Chunks whose longest run of tokens shared with a neighbour that they hear is at most that "
     "share of the chunk. The first chunk of a sequence hears none and is left out. Gain: how much "
-    "smaller *on* is than *off*; brackets are 95 % bootstrap intervals over sequences."
+    "smaller *on* is than *off*, and than *random*: the latter is what the neighbours give, the "
+    "former also what was learned of such text; brackets are 95 % bootstrap intervals over "
+    "sequences."
 )
 
 
@@ -44,11 +46,10 @@ def run(text: Text, limit: int | None, *, seed: int = 0, num_resamples: int = 50
     shared = overlaps(data, numbers, text.model.config.chunk_size)
     levels = [_level(alpha, bits, size, shared, seed, num_resamples) for alpha in ALPHAS]
     figures: dict[str, Any] = {"num_sequences": len(numbers), "levels": levels}
-    columns = ["overlap at most", "chunks", *RETRIEVALS, "gain"]
-    rows = [
-        [row["alpha"], row["num_chunks"], *(row[how] for how in RETRIEVALS), row["gain"]]
-        for row in levels
-    ]
+    gains = {"gain": "gain", "gain_over_random": "over random"}
+    columns = ["overlap at most", "chunks", *RETRIEVALS, *gains.values()]
+    names = ("alpha", "num_chunks", *RETRIEVALS, *gains)
+    rows = [[row[name] for name in names] for row in levels]
     return Report("lm", figures, [Table("Bits per byte", columns, rows, _READ)])
 
 
@@ -64,15 +65,18 @@ def _level(
     sums = {how: (part * counted).sum(1) for how, part in bits.items()}
     total = (size * counted).sum(1)
 
-    def gain(rows: NDArray[np.int64]) -> float:
-        off = sums["off"][rows].sum()
-        return float(1 - sums["on"][rows].sum() / off) if off else float("nan")
+    def over(other: Retrieval) -> tuple[float, ...]:
+        def gain(rows: NDArray[np.int64]) -> float:
+            bits = sums[other][rows].sum()
+            return float(1 - sums["on"][rows].sum() / bits) if bits else float("nan")
 
-    found = bootstrap(gain, range(len(total)), num_resamples=num_resamples, seed=seed)
+        return tuple(bootstrap(gain, range(len(total)), num_resamples=num_resamples, seed=seed))
+
     each = {
         how: float(part.sum() / total.sum()) if total.sum() else None for how, part in sums.items()
     }
-    return {"alpha": alpha, "num_chunks": int(counted.sum()), **each, "gain": tuple(found)}
+    gains = {"gain": over("off"), "gain_over_random": over("random")}
+    return {"alpha": alpha, "num_chunks": int(counted.sum()), **each, **gains}
 
 
 def overlaps(data: TextSet, numbers: Sequence[int], chunk_size: int) -> NDArray[np.float64]:

@@ -22,21 +22,26 @@ UNSEEN = -1e4
 class EncodedNeighbours:
     """Neighbours of every chunk, encoded once and used by all layers and decoding steps.
 
-    ``states`` [B, L, N, D]; ``mask`` [B, L, N] True at real tokens; ``bias`` [B, L, N] is added
-    to the attention logits, scaled by each layer (log of how likely a token answers; zeros
-    where nothing is known); ``neighbour_len`` is r, so that token j of N stands at j % r.
-    ``projected`` keeps each layer's keys and values between decoding steps.
+    ``states`` [B, L, N, D]; ``tokens`` [B, L, N]: decoder ids, -1 where there is none; ``bias``
+    [B, L, N] is added to the attention logits, scaled by each layer (log of how likely a token
+    answers; zeros where nothing is known); ``neighbour_len`` is r, so that token j of N stands at
+    j % r. ``projected`` keeps each layer's keys and values between decoding steps.
     """
 
     states: Tensor
-    mask: Tensor
+    tokens: Tensor
     bias: Tensor
     neighbour_len: int
     projected: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
+    @property
+    def mask(self) -> Tensor:
+        """[B, L, N]: where a token is."""
+        return self.tokens >= 0
+
     def select(self, index: Tensor) -> EncodedNeighbours:
         """The neighbours of the sequences ``index`` (beams, samples)."""
-        fields = (self.states[index], self.mask[index], self.bias[index])
+        fields = (self.states[index], self.tokens[index], self.bias[index])
         return EncodedNeighbours(*fields, self.neighbour_len)
 
 

@@ -26,6 +26,7 @@ class RetroConfig(PretrainedConfig):
         cca_dropout: dropout on what cross-attention adds, one mask a sequence.
         max_span: longest answer the span reader proposes, in decoder tokens.
         copy_head: whether next-token probabilities are mixed with a copy distribution.
+        pointer: whether text may be copied from its neighbours (``retro.pointer``).
         context_neighbours: how many neighbours of a question also stand in the decoder's own
             context, before it, those likeliest to hold the answer (RETRO++, Wang et al. 2023,
             arXiv 2304.06762); 0: none.
@@ -53,6 +54,7 @@ class RetroConfig(PretrainedConfig):
         cca_dropout: float = 0.1,
         max_span: int = 32,
         copy_head: bool = True,
+        pointer: bool = False,
         context_neighbours: int = 0,
         prior_weight: float = 0.0,
         dropout_layers: int = 1,
@@ -71,7 +73,7 @@ class RetroConfig(PretrainedConfig):
         self.neighbour_len = neighbour_len
         self.cca_dropout = cca_dropout
         self.max_span = max_span
-        self.copy_head = copy_head
+        self.copy_head, self.pointer = copy_head, pointer
         self.context_neighbours = context_neighbours
         self.prior_weight = prior_weight
         self.dropout_layers = dropout_layers

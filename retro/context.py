@@ -93,11 +93,11 @@ def arranged(states: Tensor, rows: Rows, spans: SpanPosterior | None) -> Encoded
     aligned = states.gather(1, rows.first[..., None].expand(-1, -1, states.shape[-1]))
     here = rows.place >= 0
     index = rows.place.clamp(min=0)
-    mask = (rows.tokens >= 0)[index] & here[..., None]
+    tokens = rows.tokens[index].masked_fill(~here[..., None], -1)
     bias = aligned.new_zeros(batch, count, num * width)
     if spans is not None:
         bias = (spans.token_mass() + 1e-4).log().to(aligned.dtype)[:, None]
-    return EncodedNeighbours(aligned[index].flatten(2, 3), mask.flatten(2), bias, width)
+    return EncodedNeighbours(aligned[index].flatten(2, 3), tokens.flatten(2), bias, width)
 
 
 def _one_empty_row(rows: Rows) -> Rows:
@@ -154,10 +154,10 @@ Encode = Callable[[Rows, Querying], Tensor]
 
 @dataclass(frozen=True)
 class _Encoded:
-    """One chunk's neighbours: ``states`` [K, R, D], ``mask`` [K, R]."""
+    """One chunk's neighbours: ``states`` [K, R, D], ``tokens`` [K, R]."""
 
     states: Tensor
-    mask: Tensor
+    tokens: Tensor
 
 
 class ChunkRetrieval:
@@ -261,26 +261,27 @@ class ChunkRetrieval:
         found = self.retrieve(querying.chunks()).to(ids.device)
         encoded = arranged(self.encode(found, querying), found, None)
         shape = (-1, encoded.neighbour_len)
-        for key, states, mask in zip(wanted, encoded.states, encoded.mask, strict=True):
-            self._kept[key] = _Encoded(states[0].unflatten(0, shape), mask[0].unflatten(0, shape))
+        for key, states, tokens in zip(wanted, encoded.states, encoded.tokens, strict=True):
+            parts = (part[0].unflatten(0, shape) for part in (states, tokens))
+            self._kept[key] = _Encoded(*parts)
 
     def _gathered(self, ids: Tensor, real: Tensor, chunks: range) -> EncodedNeighbours:
         """What is kept for ``chunks`` of the sequences, as one batch."""
         grid = [[self._key(ids[b], real[b], u) for u in chunks] for b in range(ids.shape[0])]
         like = next(iter(self._kept.values()))
         held = [self._kept[key] for row in grid for key in row if key is not None] or [like]
-        num, width = (max(e.mask.shape[axis] for e in held) for axis in (0, 1))
+        num, width = (max(e.tokens.shape[axis] for e in held) for axis in (0, 1))
         shape = (len(grid), len(chunks), num, width)
         states = like.states.new_zeros(*shape, like.states.shape[-1])
-        mask = like.mask.new_zeros(shape)
+        tokens = like.tokens.new_full(shape, -1)
         for b, row in enumerate(grid):
             for u, key in enumerate(row):
                 if key is not None:
                     one = self._kept[key]
-                    k, r = one.mask.shape
-                    states[b, u, :k, :r], mask[b, u, :k, :r] = one.states, one.mask
-        states, mask = states.flatten(2, 3), mask.flatten(2)
-        return EncodedNeighbours(states, mask, states.new_zeros(mask.shape), width)
+                    k, r = one.tokens.shape
+                    states[b, u, :k, :r], tokens[b, u, :k, :r] = one.states, one.tokens
+        states, tokens = states.flatten(2, 3), tokens.flatten(2)
+        return EncodedNeighbours(states, tokens, states.new_zeros(tokens.shape), width)
 
 
 _E = torch.empty(0, 0)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
@@ -35,6 +36,7 @@ from retro.copying import TINY, CopyTables
 from retro.eight_bit import in_eight_bits
 from retro.encoder import Conditioning, NeighbourEncoder
 from retro.families import attention_of, decoder_layers
+from retro.pointer import NeighbourPointer
 from retro.reader import IMPOSSIBLE, SpanReader, posterior
 from retro.windows import Rows
 
@@ -70,6 +72,22 @@ class _Pass:
     entered: Tensor | None = None
     hidden: Tensor | None = None
     activations: Tensor | None = None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it hears neighbours as text does: of chunks, not of one question."""
+        return self.context is not None and self.context.spans is None
+
+    @property
+    def copy(self) -> CopyTables | None:
+        """What may be copied into an answer."""
+        return self.context.copy if self.context is not None else None
+
+    def seen(self) -> tuple[Tensor, EncodedNeighbours]:
+        """The hidden states and the neighbours of a pass that is over."""
+        assert self.hidden is not None
+        assert self.encoded is not None
+        return self.hidden, self.encoded
 
     @classmethod
     def over(cls, context: NeighbourContext, seen: int, mask: Tensor | None) -> _Pass:
@@ -111,6 +129,9 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         self.gate = nn.Linear(inner.hidden_size, 1)
         nn.init.zeros_(self.gate.weight)
         nn.init.ones_(self.gate.bias)
+        self.pointer = (
+            NeighbourPointer(inner.hidden_size, config.chunk_size) if config.pointer else None
+        )
         self.with_blank: Tensor
         self.register_buffer("with_blank", torch.arange(inner.vocab_size))
         self._pass: _Pass | None = None
@@ -192,6 +213,7 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         attention_mask: Tensor | None = None,
         neighbours: NeighbourContext | None = None,
         answer_prefix: Tensor | None = None,
+        written: Tensor | None = None,
         labels: Tensor | None = None,
         past_key_values: Any = None,
         position_ids: Tensor | None = None,
@@ -202,8 +224,10 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         Without ``neighbours`` this is the base model's own forward. With them, position i reads
         the neighbours of the chunk before its own. With ``answer_prefix`` [B, t] (the answer
         tokens written so far) and a copy head, the last position's logits are the log of the
-        mixture of the decoder's and the copy distribution. ``position_ids`` is named because
-        ``generate`` counts positions from left padding only for models that name it.
+        mixture of the decoder's and the copy distribution. With a pointer, and neighbours of a
+        text, all logits are the log of such a mixture; ``written`` [B, at least n]: every token up
+        to the last, by default ``input_ids``. ``position_ids`` is named because ``generate`` counts
+        positions from left padding only for models that name it.
         """
         kwargs |= {
             "input_ids": input_ids,
@@ -215,16 +239,46 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         if neighbours is None:
             out: CausalLMOutputWithPast = self.base(**kwargs)
             return out
+        out, now = self._run(neighbours, kwargs)
+        assert out.logits is not None
+        if answer_prefix is not None and now.copy is not None:
+            out.logits = self._mixed(out.logits, now.hidden, now.copy, answer_prefix)
+        elif self.pointer is not None and now.is_text:
+            written = input_ids if written is None else written
+            if written is None:
+                raise ValueError("a pointer compares tokens: pass input_ids or written")
+            hidden, encoded = now.seen()
+            first = now.first + self._shape_of(kwargs)[1] - out.logits.shape[1]
+            out.logits = self.pointer(out.logits, hidden, written, encoded, first)
+            if labels is not None:
+                out.loss = self.base.loss_function(out.logits, labels, out.logits.shape[-1])
+        return out
+
+    def log_probs(self, ids: Tensor, mask: Tensor, neighbours: NeighbourContext | None) -> Tensor:
+        """log P of every token of a text but its first, [B, n - 1] (float32), in one pass: what the
+        logits of ``forward`` say, in less memory. ids, mask [B, n]; the mask is 0 at padding."""
+        kwargs = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
+        out, now = self._run(neighbours, kwargs) if neighbours else (self.base(**kwargs), None)
+        logits, targets = out.logits[:, :-1], ids[:, 1:]
+        if now is None or self.pointer is None or not now.is_text:
+            nats = F.cross_entropy(
+                logits.float().flatten(0, 1), targets.flatten(), reduction="none"
+            )
+            return -nats.view(targets.shape)
+        hidden, encoded = now.seen()
+        pass_ = (logits, hidden[:, :-1], ids[:, :-1], encoded, now.first)
+        return self.pointer.log_p(targets, *pass_)
+
+    def _run(self, neighbours: NeighbourContext, kwargs: dict[str, Any]) -> tuple[Any, _Pass]:
+        """The base decoder's forward pass, hearing the neighbours, and what the hooks saw."""
         if neighbours.encoded is None and not self.encoder.config.conditioning_size:
             rows = neighbours.rows = neighbours.rows.to(self.device)
             self._fill(neighbours, self.encoder(rows.ids, rows.mask, rows.segments))
-        neighbours = neighbours.expanded(self._batch_of(input_ids, kwargs))
-        seen = past_key_values.get_seq_length() if past_key_values is not None else 0
-        with self._reading(_Pass.over(neighbours, seen, attention_mask)) as now:
-            out = self.base(**kwargs)
-        if answer_prefix is not None and neighbours.copy is not None and out.logits is not None:
-            out.logits = self._mixed(out.logits, now.hidden, neighbours.copy, answer_prefix)
-        return out
+        past = kwargs.get("past_key_values")
+        neighbours = neighbours.expanded(self._shape_of(kwargs)[0])
+        seen = past.get_seq_length() if past is not None else 0
+        with self._reading(_Pass.over(neighbours, seen, kwargs["attention_mask"])) as now:
+            return self.base(**kwargs), now
 
     def _mixed(
         self, logits: Tensor, hidden: Tensor | None, copy: CopyTables, prefix: Tensor
@@ -238,9 +292,11 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         return (gate * copied + (1 - gate) * decoder + TINY).log()[:, None]
 
     @staticmethod
-    def _batch_of(input_ids: Tensor | None, kwargs: dict[str, Any]) -> int:
-        tokens = kwargs["inputs_embeds"] if input_ids is None else input_ids
-        return int(tokens.shape[0])
+    def _shape_of(kwargs: dict[str, Any]) -> tuple[int, int]:
+        """B and n."""
+        ids = kwargs["input_ids"]
+        tokens = kwargs["inputs_embeds"] if ids is None else ids
+        return int(tokens.shape[0]), int(tokens.shape[1])
 
     @property
     def eos(self) -> int:
@@ -421,6 +477,7 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
             cache, mask = kwargs.get("past_key_values"), kwargs.get("attention_mask")
             seen = cache.get_seq_length() if cache is not None else 0
             inputs["neighbours"] = self.retrieved(neighbours, input_ids, mask, seen)
+            inputs["written"] = input_ids
         elif neighbours is not None:
             inputs["neighbours"] = neighbours
             if neighbours.prompt_len is not None:

@@ -241,6 +241,9 @@ def lm(
     noise: Annotated[
         float, typer.Option(min=0, max=1, help="Chance that a neighbour is a random one.")
     ] = 0.1,
+    pointer: Annotated[
+        bool, typer.Option("--pointer/--no-pointer", help="Whether text may be copied.")
+    ] = True,
     encoder: Annotated[
         bool, typer.Option("--encoder/--no-encoder", help="Whether the encoder learns too.")
     ] = False,
@@ -264,6 +267,7 @@ def lm(
         warmup=min(100, steps // 10 + 1),
         seed=seed,
         noise=noise,
+        pointer=pointer,
         encoder=encoder,
         base=base,
     )

@@ -1,7 +1,7 @@
 """Trains a RETRO model to continue text with the help of neighbours, and measures what they give.
 
-The base decoder stays frozen (RETROfit, section 4.2) unless asked; cross-attention, and if asked
-the encoder, learn. Knows a text set and the model; knows nothing of search.
+The base decoder stays frozen (RETROfit, section 4.2) unless asked; cross-attention, the pointer,
+and if asked the encoder, learn. Knows a text set and the model; knows nothing of search.
 
 Axes: B sequences, L chunks, K neighbours, n = L * m tokens.
 """
@@ -36,10 +36,12 @@ RETRIEVALS: tuple[Retrieval, ...] = ("off", "on", "random")
 @dataclass(frozen=True)
 class TextRecipe(Recipe):
     """``noise``: chance of each neighbour to be replaced by a random window, so that the model
-    learns not to trust blindly (Retro-li). ``encoder``: whether the encoder learns too; ``base``:
-    how the base does (``retro.tuning``)."""
+    learns not to trust blindly (Retro-li). ``pointer``: whether text may be copied from the
+    neighbours (``retro.pointer``). ``encoder``: whether the encoder learns too; ``base``: how the
+    base does (``retro.tuning``)."""
 
     noise: float = 0.1
+    pointer: bool = True
     encoder: bool = False
     base: Base = "frozen"
 
@@ -92,12 +94,9 @@ class Text:
         if neighbours is not None:
             context = NeighbourContext(self.rows(numbers, neighbours))
         mask = real.long().to(self.model.device)
-        logits = self.model(ids, attention_mask=mask, neighbours=context, use_cache=False).logits
-        wanted = torch.where(real, tokens, -100)[:, 1:].to(self.model.device)
-        nats = nn.functional.cross_entropy(
-            logits[:, :-1].float().flatten(0, 1), wanted.flatten(), reduction="none"
-        )
-        return nats.view(wanted.shape), wanted >= 0
+        told = real[:, 1:].to(self.model.device)
+        nats = -self.model.log_probs(ids, mask, context)
+        return nats.masked_fill(~told, 0.0), told
 
     def noisy(self, neighbours: Ints, share: float, rng: np.random.Generator) -> Ints:
         """``neighbours`` with about a ``share`` of them replaced by windows drawn at random."""
@@ -120,7 +119,9 @@ def train_text(
     model = text.model
     model.encoder.requires_grad_(recipe.encoder)
     model.encoder.tokens.requires_grad_(False)
-    modules: list[nn.Module] = [model.cca, *([model.encoder] if recipe.encoder else [])]
+    modules: list[nn.Module] = [model.cca]
+    modules += [model.pointer] if model.pointer is not None else []
+    modules += [model.encoder] if recipe.encoder else []
     modules += tune(model, recipe.base)
 
     def loss(batch: tuple[int, list[int]]) -> Tensor:

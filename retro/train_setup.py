@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -253,7 +253,7 @@ def run_text(
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(recipe.seed)
-    text = Text.of(start_from(start, data), data)
+    text = Text.of(start_from(start, data, pointer=recipe.pointer), data)
     held = [int(n) for n in np.flatnonzero(data.held)[:NUM_MEASURED]]
     tell(f"{int((~data.held).sum()):,} sequences to learn from, {len(held)} to check")
 
@@ -323,25 +323,31 @@ def search_all(retriever: Retriever, examples: Sequence[Example]) -> list[list[i
 
 
 def start_from(
-    folder: Path | None, prepared: Prepared | TextSet, encoder: dict[str, int] | None = None
+    folder: Path | None,
+    prepared: Prepared | TextSet,
+    encoder: dict[str, int] | None = None,
+    *,
+    pointer: bool = False,
 ) -> RetroForCausalLM:
     """A fresh model, with the trained weights of a checkpoint folder if one is given.
 
     ``encoder``: fields of ``EncoderConfig`` for a model that begins from nothing; one that goes on
-    has those of its checkpoint.
+    has those of its checkpoint. ``pointer``: whether the model gets one if it has none.
 
     Raises:
         UserError: the data was prepared for another encoder than the checkpoint's.
     """
     if folder is None:
-        return _placed(retrofit(prepared.base, prepared.encoder, encoder=encoder or {}))
+        changes: dict[str, Any] = {"encoder": encoder or {}, "pointer": pointer}
+        return _placed(retrofit(prepared.base, prepared.encoder, **changes))
     config, trained = read_checkpoint(folder)
     if config.encoder_name != prepared.encoder:
         raise UserError(
             f"{folder}: its encoder is {config.encoder_name}, the data was prepared for "
             f"{prepared.encoder}; prepare it with --encoder {config.encoder_name}"
         )
-    model = _placed(retrofit(prepared.base, prepared.encoder, encoder=config.encoder))
+    changes = {"encoder": config.encoder, "pointer": pointer or config.pointer}
+    model = _placed(retrofit(prepared.base, prepared.encoder, **changes))
     model.config.num_read, model.config.prior_weight = config.num_read, config.prior_weight
     model.config.context_neighbours = config.context_neighbours
     tune(model, cast(Base, config.base_training))

@@ -62,6 +62,7 @@ def test_retrieval_changes_the_bits_and_every_level_counts_fewer_chunks(text: Te
     first = levels[0]
     assert len({first["off"], first["on"], first["random"]}) == 3
     assert first["gain"][0] == pytest.approx(1 - first["on"] / first["off"])
+    assert first["gain_over_random"][0] == pytest.approx(1 - first["on"] / first["random"])
 
 
 def test_nothing_held_out_is_the_users_mistake(text: Text) -> None:

@@ -32,7 +32,7 @@ def neighbours(
     shape = (batch, chunks, k * r)
     return EncodedNeighbours(
         torch.randn(*shape, ENCODED, generator=draw, dtype=torch.float64),
-        torch.rand(shape, generator=draw) >= hidden,
+        -(torch.rand(shape, generator=draw) < hidden).long(),  # token 0, or none
         torch.randn(shape, generator=draw, dtype=torch.float64),
         r,
     )
@@ -105,7 +105,7 @@ def test_a_chunks_last_token_reads_its_own_neighbours_and_the_one_before_does_no
     added = cca(torch.randn(1, 8, WIDTH, dtype=torch.float64), found, 0)[0]
     assert not added[:3].any()
     assert added[3:].abs().sum(1).min() > 0
-    other = EncodedNeighbours(found.states.clone(), found.mask, found.bias, 3)
+    other = EncodedNeighbours(found.states.clone(), found.tokens, found.bias, 3)
     other.states[:, 1] += 1.0
     torch.manual_seed(0)
     changed = _changed(cca, found, other)
@@ -146,7 +146,7 @@ def test_a_masked_neighbour_token_has_no_gradient_and_no_effect() -> None:
 
 def test_a_chunk_without_any_neighbour_adds_exactly_nothing() -> None:
     cca, found = layer(3), neighbours(2, 2, 1, 4, hidden=0)
-    found.mask[0, 1] = False
+    found.tokens[0, 1] = -1
     added = cca(torch.randn(2, 8, WIDTH, dtype=torch.float64), found, 0)
     assert not added[0, 5:].any()
     assert added[0, 2:5].abs().min() > 0
@@ -178,9 +178,11 @@ def _is(value: object) -> bool:
 
 
 def _padded(t: Tensor, old: int, new: int) -> Tensor:
-    """Each neighbour's ``old`` tokens made ``new`` long: zeros, and False in the mask."""
+    """Each neighbour's ``old`` tokens made ``new`` long: zeros, and no token."""
     t = t.unflatten(2, (-1, old))
-    return torch.cat([t, t.new_zeros(*t.shape[:3], new - old, *t.shape[4:])], 3).flatten(2, 3)
+    nothing = 0 if t.is_floating_point() else -1
+    more = t.new_full((*t.shape[:3], new - old, *t.shape[4:]), nothing)
+    return torch.cat([t, more], 3).flatten(2, 3)
 
 
 def test_adds_exactly_nothing_before_training() -> None:

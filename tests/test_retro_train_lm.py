@@ -199,6 +199,25 @@ def test_a_short_run_lowers_the_loss_and_touches_what_it_trains(
     assert changed == ({"cca", "encoder"} if encoder else {"cca"})
 
 
+def test_a_pointer_is_learned_beside_and_lost_by_no_restart(
+    folders: tuple[Path, Path], text: Callable[[], Text], tmp_path: Path
+) -> None:
+    base, encoder = folders
+    model = retrofit(str(base), str(encoder), pointer=True, **SHAPE)
+    made = Text(model, text().data, WINDOWER)
+    before = state(made)
+    train_text(made, replace(RECIPE, steps=4), tmp_path, log=silent)
+    after = made.model.state_dict()
+    assert {n for n in before if not torch.equal(before[n], after[n])} >= {
+        "pointer.likely",
+        "pointer.matched",
+        "pointer.gate.weight",
+    }
+    again = load(tmp_path)
+    assert again.pointer is not None
+    torch.testing.assert_close(again.pointer.matched, after["pointer.matched"], rtol=0.01, atol=0)
+
+
 @pytest.mark.parametrize("base", ["lora", "full"])
 def test_a_base_that_learns_is_kept_and_goes_on(
     base: Base, text: Callable[[], Text], tmp_path: Path
@@ -299,6 +318,9 @@ def test_it_runs_from_the_command_line(
     assert cli.main(run) == cli.DONE
     assert "bpb off" in capsys.readouterr().out
     assert load(Path(out)).config.chunk_size == CHUNK
+    assert load(Path(out)).pointer is not None
+    assert cli.main([*run[:5], out + "-without", *run[6:], "--no-pointer"]) == cli.DONE
+    assert load(Path(out + "-without")).pointer is None
     tuned = str(tmp_path / "tuned")
     assert cli.main([*run[:5], tuned, *run[6:], "--base", "lora"]) == cli.DONE
     assert cli.main([*run[:5], tuned + "2", *run[6:], "--start", tuned]) == cli.DONE

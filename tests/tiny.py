@@ -121,8 +121,10 @@ def model(family: str = "llama", *, seed: int = 0, **changes: Any) -> RetroForCa
 def randomise(model: RetroForCausalLM, seed: int = 0) -> None:
     """Gives every weight that RETRO adds a value that matters (zeros hide mistakes)."""
     torch.manual_seed(seed + 1)
+    parts = [model.cca, model.encoder, model.reader, model.gate]
+    parts += [model.pointer] if model.pointer is not None else []
     with torch.no_grad():
-        for module in (model.cca, model.encoder, model.reader, model.gate):
+        for module in parts:
             for parameter in module.parameters():
                 parameter.normal_(0, 0.3).add_(1.0 if parameter.dim() == 1 else 0.0)
 
