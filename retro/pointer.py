@@ -32,8 +32,8 @@ UNSEEN = -1e4
 class NeighbourPointer(nn.Module):
     """Mixes what may be copied from the neighbours into the decoder's distribution.
 
-    It begins near what encyclopaedic text teaches it: a few numbers move little in a short
-    training at a rate that suits matrices.
+    It begins near what encyclopaedic text teaches it (a few numbers move little in a short
+    training at a rate that suits matrices), but for the gate's view of the hidden states.
     """
 
     def __init__(self, width: int, chunk_size: int) -> None:
@@ -44,7 +44,7 @@ class NeighbourPointer(nn.Module):
         self.gate = nn.Linear(width + MATCHED + 3, 1)
         nn.init.zeros_(self.gate.weight)
         nn.init.constant_(self.gate.weight[:, width:], 0.8)
-        nn.init.constant_(self.gate.bias, -3.0)
+        nn.init.constant_(self.gate.bias, -4.5)
 
     def forward(
         self,

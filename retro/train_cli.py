@@ -244,6 +244,10 @@ def lm(
     pointer: Annotated[
         bool, typer.Option("--pointer/--no-pointer", help="Whether text may be copied.")
     ] = True,
+    cross_attention: Annotated[
+        bool,
+        typer.Option("--cross-attention/--no-cross-attention", help="Whether it learns too."),
+    ] = True,
     encoder: Annotated[
         bool, typer.Option("--encoder/--no-encoder", help="Whether the encoder learns too.")
     ] = False,
@@ -268,6 +272,7 @@ def lm(
         seed=seed,
         noise=noise,
         pointer=pointer,
+        cross_attention=cross_attention,
         encoder=encoder,
         base=base,
     )

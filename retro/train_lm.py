@@ -37,11 +37,12 @@ RETRIEVALS: tuple[Retrieval, ...] = ("off", "on", "random")
 class TextRecipe(Recipe):
     """``noise``: chance of each neighbour to be replaced by a random window, so that the model
     learns not to trust blindly (Retro-li). ``pointer``: whether text may be copied from the
-    neighbours (``retro.pointer``). ``encoder``: whether the encoder learns too; ``base``: how the
-    base does (``retro.tuning``)."""
+    neighbours (``retro.pointer``). ``cross_attention``: whether it learns; ``encoder``: whether
+    that does; ``base``: how the base does (``retro.tuning``)."""
 
     noise: float = 0.1
     pointer: bool = True
+    cross_attention: bool = True
     encoder: bool = False
     base: Base = "frozen"
 
@@ -114,15 +115,20 @@ def train_text(
 ) -> None:
     """Trains with checkpoints; started again on the same folder, it goes on there.
 
-    Without ``recipe.encoder`` the encoder's weights want no gradient from then on.
+    What does not learn wants no gradient from then on.
+
+    Raises:
+        UserError: nothing is left to learn.
     """
     model = text.model
+    model.cca.requires_grad_(recipe.cross_attention)
     model.encoder.requires_grad_(recipe.encoder)
     model.encoder.tokens.requires_grad_(False)
-    modules: list[nn.Module] = [model.cca]
-    modules += [model.pointer] if model.pointer is not None else []
-    modules += [model.encoder] if recipe.encoder else []
-    modules += tune(model, recipe.base)
+    learning = {model.cca: recipe.cross_attention, model.encoder: recipe.encoder}
+    learning |= {model.pointer: True} if model.pointer is not None else {}
+    modules = [module for module, learns in learning.items() if learns] + tune(model, recipe.base)
+    if not modules:
+        raise UserError("nothing learns: leave out --no-cross-attention or --no-pointer")
 
     def loss(batch: tuple[int, list[int]]) -> Tensor:
         step, numbers = batch
