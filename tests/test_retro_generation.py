@@ -25,9 +25,9 @@ def retriever(tmp_path_factory: pytest.TempPathFactory) -> Retriever:
     return Retriever.open(index, HashingKeyEncoder())
 
 
-@pytest.fixture
-def generator(retriever: Retriever) -> Generator:
-    return Generator(tiny.model(), retriever, WINDOWER)
+@pytest.fixture(params=[False, True], ids=["", "pointer"])
+def generator(retriever: Retriever, request: pytest.FixtureRequest) -> Generator:
+    return Generator(tiny.model(pointer=request.param), retriever, WINDOWER)
 
 
 def written(generator: Generator, prompts: list[str], **options: object) -> list[Continuation]:

@@ -54,9 +54,10 @@ def test_retrieval_off_is_the_base_bit_for_bit(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_logits_are_those_of_the_cpu(family: str) -> None:
+@pytest.mark.parametrize("pointer", [False, True])
+def test_logits_are_those_of_the_cpu(family: str, pointer: bool) -> None:
     tokens, rows = ids(2, 3 * M), tiny.rows([[[0, 1], [2, -1]], [[3, 4], [5, 6]]])
-    made = tiny.model(family)
+    made = tiny.model(family, pointer=pointer)
     with torch.no_grad():
         expected = made(tokens, neighbours=made.read(rows)).logits
         on_gpu(made)
