@@ -242,7 +242,7 @@ def lm(
         float, typer.Option(min=0, max=1, help="Chance that a neighbour is a random one.")
     ] = 0.1,
     pointer: Annotated[
-        bool, typer.Option("--pointer/--no-pointer", help="Whether text may be copied.")
+        bool, typer.Option("--pointer/--no-pointer", help="Whether it gets one, to copy text by.")
     ] = True,
     cross_attention: Annotated[
         bool,
