@@ -266,8 +266,9 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
             )
             return -nats.view(targets.shape)
         hidden, encoded = now.seen()
-        pass_ = (logits, hidden[:, :-1], ids[:, :-1], encoded, now.first)
-        return self.pointer.log_p(targets, *pass_)
+        heard = (hidden[:, :-1], ids[:, :-1], encoded, now.first)
+        said: Tensor = self.pointer(logits, *heard, targets)
+        return said
 
     def _run(self, neighbours: NeighbourContext, kwargs: dict[str, Any]) -> tuple[Any, _Pass]:
         """The base decoder's forward pass, hearing the neighbours, and what the hooks saw."""

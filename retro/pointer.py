@@ -14,19 +14,16 @@ V vocabulary, D longest run compared.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from retro.attention import EncodedNeighbours
+from retro.attention import UNSEEN, EncodedNeighbours
 
 MATCHED = 4
 """D: tokens before a neighbour's that are compared with the last ones written."""
 
 NOTHING = -1
-UNSEEN = -1e4
 
 
 class NeighbourPointer(nn.Module):
@@ -53,39 +50,27 @@ class NeighbourPointer(nn.Module):
         written: Tensor,
         found: EncodedNeighbours,
         first: int,
+        targets: Tensor | None = None,
     ) -> Tensor:
-        """Log of the mixture, [B, n, V] (float32).
+        """Log of the mixture, [B, n, V] (float32); of ``targets`` [B, n] alone, [B, n], if they are
+        given: then no second tensor as large as the logits is made.
 
         logits [B, n, V] and hidden [B, n, H] of the last n positions; ``written`` [B, at least n]:
         all tokens up to the last of them. ``first``: where the first of the n stands, counted
         from the beginning of the chunk whose neighbours are the first in ``found``. Where a
         position hears no neighbour the decoder's distribution is given back.
         """
-        log_p = logits.float().log_softmax(-1)
+        total = logits.float().logsumexp(-1, keepdim=True)
         tokens = self._heard(found.tokens, first, logits.shape[1])
-        candidates = log_p.gather(2, tokens.clamp(min=0))
+        candidates = logits.gather(2, tokens.clamp(min=0)).float() - total
         weights, gate = self._pointed(candidates, hidden, written, tokens, found.neighbour_len)
-        copied = torch.zeros_like(log_p).scatter_add(2, tokens.clamp(min=0), weights)
-        return _mixture(log_p, copied, gate[..., None])
-
-    def log_p(
-        self,
-        targets: Tensor,
-        logits: Tensor,
-        hidden: Tensor,
-        written: Tensor,
-        found: EncodedNeighbours,
-        first: int,
-    ) -> Tensor:
-        """What ``forward`` says of ``targets`` [B, n] alone, [B, n]: no second tensor as large as
-        the logits is made."""
-        total = logits.float().logsumexp(-1)
-        tokens = self._heard(found.tokens, first, logits.shape[1])
-        candidates = logits.gather(2, tokens.clamp(min=0)).float() - total[..., None]
-        weights, gate = self._pointed(candidates, hidden, written, tokens, found.neighbour_len)
+        if targets is None:
+            log_p = logits.float() - total
+            copied = torch.zeros_like(log_p).scatter_add(2, tokens.clamp(min=0), weights)
+            return _mixture(log_p, copied, gate[..., None])
+        log_p = logits.gather(2, targets[..., None]).float() - total
         copied = (weights * (tokens == targets[..., None])).sum(-1)
-        log_p = logits.gather(2, targets[..., None])[..., 0].float() - total
-        return _mixture(log_p, copied, gate)
+        return _mixture(log_p[..., 0], copied, gate)
 
     def _pointed(
         self,
@@ -134,7 +119,7 @@ class NeighbourPointer(nn.Module):
     ) -> Tensor:
         """[B, n]: log-odds of copying."""
         h = F.rms_norm(hidden.float(), hidden.shape[-1:])
-        told: list[Any] = [weights.amax(-1), scores.logsumexp(-1) / 5, candidates.amax(-1) / 5]
+        told = [weights.amax(-1), scores.logsumexp(-1) / 5, candidates.amax(-1) / 5]
         features = torch.cat([h, runs.amax(2), torch.stack(told, -1)], -1)
         return F.linear(features, self.gate.weight.float(), self.gate.bias.float())[..., 0]
 

@@ -82,12 +82,14 @@ def generated(made: RetroForCausalLM, source: Source, ids: Tensor, **options: ob
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("pointer", [False, True])
 @pytest.mark.parametrize("conditioned", [False, True])
 @pytest.mark.parametrize(("family", "length"), [("llama", 1), ("gpt2", M), ("gpt_neox", M + 3)])
 def test_each_written_token_is_that_of_a_pass_done_anew(
-    family: str, length: int, conditioned: bool
+    family: str, length: int, conditioned: bool, pointer: bool
 ) -> None:
-    made = tiny.model(family, encoder={"conditioning_size": 32 if conditioned else 0})
+    encoder = {"conditioning_size": 32 if conditioned else 0}
+    made = tiny.model(family, pointer=pointer, encoder=encoder)
     ids, source = prompt(length, seed=length), Source()
     outs = [
         generated(made, source, ids, use_cache=cached, min_new_tokens=3 * M + 1)
