@@ -157,6 +157,7 @@ def fit_head(
     groups: Sequence[Hashable] | None = None,
     *,
     present: Sequence[bool] | None = None,
+    calibrating: Sequence[bool] | None = None,
     certainty: Collection[str] | None = None,
     signs: Mapping[str, int] | None = None,
     seed: int = 0,
@@ -168,6 +169,8 @@ def fit_head(
     all rows, that they did, and on the rows in which they did, from those signals that are in
     ``certainty`` (from all, if none is), that the answer is right. Where there are not enough rows
     of each kind for that, one is, on all rows from all signals, for the answer being right.
+    ``calibrating``: rows whose labels can be trusted one by one: the others teach weights, and the
+    calibration map is learned on these (on all, if these have one kind of label only).
     ``signs``: +1 or -1 for signals whose weight must not be negative or positive (what a signal
     means is known beforehand: ``retro.signals``); 0 or no entry leaves it free.
     ``groups`` (articles, say) are never split between learning and measuring; without them every
@@ -179,7 +182,7 @@ def fit_head(
     """
     y = np.asarray(labels, dtype=np.float64)
     groups = range(len(y)) if groups is None else groups
-    if not len(rows) == len(y) == len(groups) == len(present or y):
+    if not len(rows) == len(y) == len(groups) == len(present or y) == len(calibrating or y):
         raise ValueError(f"{len(rows)} rows, {len(y)} labels, {len(groups)} groups")
     folds = folds_of(groups, seed)
     if folds.max(initial=0) == 0 or y.min() == y.max():
@@ -198,9 +201,10 @@ def fit_head(
     targets = [presence, right] if two else [(columns, y, everywhere)]
     fitted = [_fit_factor(*target, wanted, folds) for target in targets]
     logits = _product([unseen for _, unseen, _ in fitted])
-    kind, ece = _choose_calibration(logits, y, folds)
+    told = _both_kinds(calibrating, y)
+    kind, ece = _choose_calibration(logits[told], y[told], folds[told])
     penalties = dict(zip(("penalty", "penalty_right"), (f[2] for f in fitted), strict=False))
-    calibration = CALIBRATIONS[kind](logits, y)
+    calibration = CALIBRATIONS[kind](logits[told], y[told])
     head = ConfidenceHead(
         factors=tuple(factor for factor, _, _ in fitted),
         calibration=calibration,
@@ -228,6 +232,13 @@ def _separable(y: Floats, held: Floats, folds: NDArray[np.int64]) -> bool:
     right and wrong: else nothing can be learned of the two apart."""
     kinds = np.where(held > 0, 1.0 + y, 0.0)
     return all(len(np.unique(kinds[folds != fold])) == 3 for fold in np.unique(folds))
+
+
+def _both_kinds(wanted: Sequence[bool] | None, y: Floats) -> NDArray[np.bool_]:
+    """The wanted rows [n], if they are right and wrong ones; else all."""
+    everywhere = np.ones(len(y), dtype=bool)
+    chosen = everywhere if wanted is None else np.asarray(wanted, dtype=bool)
+    return chosen if len(np.unique(y[chosen])) > 1 else everywhere
 
 
 def _by_presence(logits: Floats, y: Floats, held: Floats) -> dict[str, float]:

@@ -157,6 +157,15 @@ def test_confidence_is_calibrated_for_even_chances() -> None:
     assert abs(even - (right[there].mean() + right[~there].mean()) / 2) < 0.05
 
 
+def test_open_questions_do_not_calibrate() -> None:
+    """Of their right answers few are accepted."""
+    pairs = [case(n, n % 2 == 0, n % 2 == 0 and n % 8 > 0) for n in range(400)]
+    asked = [{**case(n, n % 2 == 0, n % 8 == 0), "open": True} for n in range(400, 800)]
+    head = fit_cases([*pairs, *asked], seed=0)
+    confidence = head.score_rows([row["signals"] for row in pairs])
+    assert abs(confidence.mean() - np.mean([row["label"] for row in pairs])) < 0.04
+
+
 def collected(candidate: str, answers: list[str], present: bool) -> dict[str, Any]:
     told = {"title": "Bern", "answers": answers, "candidate": candidate, "present": present}
     return {**told, "signals": {"match_best": 1.0}}

@@ -113,6 +113,24 @@ def test_two_factors_tell_presence_and_rightness_apart_and_stay_calibrated() -> 
     assert calibration_error(after, y) < 0.03
 
 
+def test_rows_that_do_not_calibrate_teach_weights_and_leave_the_map_alone() -> None:
+    rows, right, present = presence()
+    trusted = np.arange(len(rows)) % 2 == 0
+    harsh = [label and bool(kept) for label, kept in zip(right, trusted, strict=True)]
+    y = np.array(right, dtype=np.float64)[trusted]
+    given = [row for row, kept in zip(rows, trusted, strict=True) if kept]
+    apart = fit_head(rows, harsh, present=present, calibrating=trusted.tolist())
+    together = fit_head(rows, harsh, present=present)
+    assert calibration_error(apart.score_rows(given), y) < 0.04
+    assert calibration_error(together.score_rows(given), y) > 0.08
+
+
+def test_rows_of_one_kind_alone_calibrate_nothing() -> None:
+    rows, right, present = presence()
+    only = fit_head(rows, right, present=present, calibrating=right)
+    assert only.calibration == fit_head(rows, right, present=present).calibration
+
+
 def test_a_product_is_the_product_of_its_factors_probabilities() -> None:
     rows, right, present = presence(400)
     head = fit_head(rows, right, present=present)
