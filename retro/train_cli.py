@@ -78,11 +78,18 @@ def distant(
     data: Annotated[list[Path], typer.Option(help="Questions: JSON lines with question, answers.")],
     out: Annotated[Path, typer.Option(help="JSON lines to write: question, context, answers.")],
     depth: Annotated[int, typer.Option(min=1, help="Passages looked at for an answer.")] = 4,
+    longest: Annotated[
+        int, typer.Option(min=0, help="Characters of the longest document taken; 0: any.")
+    ] = 0,
+    words: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Least share of the question's words in a passage."),
+    ] = 0.0,
 ) -> None:
     """Find passages for questions that come without: those that hold an answer's words."""
-    from retro.distant import find_passages
+    from retro.distant import Wanted, find_passages
 
-    find_passages(index, data, out, depth=depth)
+    find_passages(index, data, out, Wanted(depth, longest, words))
 
 
 @app.command()

@@ -50,6 +50,18 @@ def test_only_the_best_passages_are_looked_at(index: Path, tmp_path: Path) -> No
     assert distant(index, rows, tmp_path, "--depth", "12") == 0
 
 
+def test_passages_too_long_or_about_something_else_are_left_out(
+    index: Path, tmp_path: Path
+) -> None:
+    rows = [{"question": "Where was Marie Curie born?", "answers": ["Warsaw"]}]
+    length = len(tiny.DOCUMENTS["Curie"])
+    assert distant(index, rows, tmp_path, "--longest", str(length), "--words", "1") == 0
+    assert distant(index, rows, tmp_path, "--longest", str(length - 1)) == 2
+    other = [{"question": "Where did Marie Curie learn to swim?", "answers": ["Warsaw"]}]
+    assert distant(index, other, tmp_path, "--words", ".5") == 0
+    assert distant(index, other, tmp_path, "--words", ".8") == 2
+
+
 def test_nothing_found_is_told_and_nothing_written(
     index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -62,9 +74,9 @@ def test_nothing_found_is_told_and_nothing_written(
 def test_what_is_found_can_be_prepared_for_training(index: Path, tmp_path: Path) -> None:
     """The passage is a document of the index, word for word, as ``read_examples`` wants it."""
     from index.retriever import Retriever
-    from retro.distant import answered
+    from retro.distant import Wanted, answered
 
     retriever = Retriever.open(index)
     rows = [{"question": "Where does the Danube rise?", "answers": ["Germany"]}]
-    (row,) = answered(retriever, rows, 4)
+    (row,) = answered(retriever, rows, Wanted())
     assert row["context"] in {retriever.store.document(d).text for d in retriever.store.present()}
