@@ -106,13 +106,14 @@ def _one_empty_row(rows: Rows) -> Rows:
     return Rows(**(vars(rows) | blank))
 
 
-def of_each_row(chunks: Tensor, place: Tensor) -> Tensor:
-    """What belongs to the chunks, [B, L, …], as what belongs to their neighbours' rows, [M, …]."""
-    here = place >= 0
+def of_each_row(chunks: Tensor, place: Tensor, count: int) -> Tensor:
+    """What belongs to the chunks, [B, L, …], as what belongs to their neighbours' ``count`` rows,
+    [M, …]. No number is read back from a GPU, and a compiler sees one graph."""
     number = torch.arange(place.shape[0] * place.shape[1], device=place.device)
-    owner = number.new_empty(int(here.sum()))
-    owner[place[here]] = number.view(*place.shape[:2], 1).expand_as(place)[here]
-    return chunks.flatten(0, 1)[owner]
+    row = place.where(place >= 0, count).flatten()  # what has no row goes to one behind the last
+    owner = number.new_zeros(count + 1)
+    owner = owner.scatter(0, row, number.repeat_interleave(place.shape[2]))
+    return chunks.flatten(0, 1)[owner[:count]]
 
 
 def in_chunks(x: Tensor, first: int, size: int, count: int) -> Tensor:

@@ -62,7 +62,8 @@ class _Pass:
 
     ``context`` is read from position ``first`` on; ``mask`` [B, n] is 0 at padding. Left behind
     by the hooks: what ``entered`` the current layer, the ``hidden`` states before the output
-    head, and without a context, the ``activations`` that an encoder may be conditioned on.
+    head, and without a context, the ``activations`` that an encoder may be conditioned on; how many
+    layers have ``heard``.
     """
 
     context: NeighbourContext | None
@@ -72,6 +73,7 @@ class _Pass:
     entered: Tensor | None = None
     hidden: Tensor | None = None
     activations: Tensor | None = None
+    heard: int = 0
 
     @property
     def is_text(self) -> bool:
@@ -167,6 +169,7 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
             now = self._pass
             if now is None:
                 return None
+            now.heard += 1
             attended = output[0] if isinstance(output, tuple) else output
             assert now.entered is not None
             x = now.entered + attended
@@ -279,7 +282,14 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         neighbours = neighbours.expanded(self._shape_of(kwargs)[0])
         seen = past.get_seq_length() if past is not None else 0
         with self._reading(_Pass.over(neighbours, seen, kwargs["attention_mask"])) as now:
-            return self.base(**kwargs), now
+            out = self.base(**kwargs)
+        if now.heard < len(self.config.cca_layers):
+            raise RuntimeError(
+                f"cross-attention ran in {now.heard} layers of {len(self.config.cca_layers)}: "
+                "torch.compile left its hooks out (before compiling, set "
+                "torch._dynamo.config.skip_nnmodule_hook_guards = False)"
+            )
+        return out, now
 
     def _mixed(
         self, logits: Tensor, hidden: Tensor | None, copy: CopyTables, prefix: Tensor
@@ -361,8 +371,8 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
             if now.mask is not None and now.mask.dim() == 2:
                 real = now.mask > 0
             h, seen = (in_chunks(t, now.first, m, count) for t in (x, real))
-            chunk = Conditioning(of_each_row(h, rows.place), of_each_row(seen, rows.place))
-            states = self.encoder(rows.ids, rows.mask, rows.segments, chunk)
+            own = (of_each_row(t, rows.place, len(rows.ids)) for t in (h, seen))
+            states = self.encoder(rows.ids, rows.mask, rows.segments, Conditioning(*own))
             now.encoded = context.encoded = arranged(states, rows, None)
         return now.encoded
 
@@ -397,7 +407,7 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         chunk = None
         if querying.activations is not None:
             both = (querying.activations[:, None], querying.seen[:, None])
-            chunk = Conditioning(*(of_each_row(t, rows.place) for t in both))
+            chunk = Conditioning(*(of_each_row(t, rows.place, len(rows.ids)) for t in both))
         states: Tensor = self.encoder(rows.ids, rows.mask, rows.segments, chunk)
         return states
 

@@ -14,12 +14,14 @@ from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    LlamaConfig,
     TextIteratorStreamer,
     Trainer,
     TrainingArguments,
     set_seed,
 )
 
+from retro.config import RetroConfig
 from retro.context import NeighbourContext
 from retro.model import RetroForCausalLM
 
@@ -130,11 +132,73 @@ def test_transformers_trainer_trains_it(tmp_path: Path) -> None:
     assert changed == {"cca", "encoder"}
 
 
-def test_a_compiled_model_computes_the_same() -> None:
-    made = tiny.model()
-    compiled = torch.compile(made, backend="eager")
-    with torch.no_grad():
-        torch.testing.assert_close(compiled(**batch()).logits, made(**batch()).logits)
+def deep(conditioning: int) -> RetroForCausalLM:
+    """Layers before and between those that hear neighbours; the base frozen."""
+    base = LlamaConfig(
+        vocab_size=512,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=6,
+        num_attention_heads=2,
+    )
+    encoder = {
+        "vocab_size": 512,
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "conditioning_size": conditioning,
+    }
+    made = RetroForCausalLM(RetroConfig(base.to_dict(), encoder, [2, 5], M))
+    tiny.randomise(made)
+    made.base.requires_grad_(False)
+    return made.eval()
+
+
+def full_chunks() -> dict[str, Any]:
+    made = batch()
+    ids = made["input_ids"] = made["labels"] = made["input_ids"].repeat(1, 2)[:, : 3 * M]
+    assert ids.shape[1] == 3 * M
+    return made | {"use_cache": False}
+
+
+@pytest.mark.parametrize("conditioning", [0, 32])
+def test_a_compiled_model_computes_the_same_and_learns(conditioning: int) -> None:
+    torch.compiler.reset()
+    made = deep(conditioning)
+    compiled, grads = torch.compile(made, backend="eager"), []
+    for each in (made, compiled):
+        out = each(**full_chunks())
+        out.loss.backward()
+        grads.append({n: p.grad.clone() for n, p in made.named_parameters() if p.grad is not None})
+        made.zero_grad()
+    torch.testing.assert_close(out.logits, made(**full_chunks()).logits)
+    assert any(name.startswith("cca.5") for name in grads[0])
+    torch.testing.assert_close(grads[1], grads[0])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_compiler_that_leaves_cross_attention_out_is_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where a graph breaks, layers are compiled by themselves; by default torch then takes a layer
+    with hooks for one without."""
+    torch.compiler.reset()
+    made = deep(32)
+    encode = made.encoder.forward
+
+    def broken(*given: Any) -> Any:
+        torch._dynamo.graph_break()
+        return encode(*given)
+
+    monkeypatch.setattr(made.encoder, "forward", broken)
+    made(**full_chunks())
+    with pytest.raises(RuntimeError, match="cross-attention ran in"):
+        torch.compile(made, backend="eager")(**full_chunks())
+    torch.compiler.reset()
+    with torch._dynamo.config.patch(skip_nnmodule_hook_guards=False):
+        again = torch.compile(made, backend="eager")(**full_chunks()).logits
+    torch.testing.assert_close(again, made(**full_chunks()).logits)
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
