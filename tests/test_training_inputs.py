@@ -143,12 +143,20 @@ def test_small_databases_are_of_titles_that_no_reader_learns_from(made: dict[str
     assert set.union(*titles) < held
 
 
-def test_short_questions_have_answers_and_paragraphs_whole_lines(made: dict[str, Rows]) -> None:
+def test_what_is_read_in_the_corpus_is_of_no_held_out_title(made: dict[str, Rows]) -> None:
+    from retro.train_setup import held_out_titles
+
+    train = made["train-v1.1.jsonl"]
+    held = held_out_titles([row["title"] for row in train], 40)
+    learned = made["train-learned.jsonl"]
+    assert learned == [row for row in train if row["title"] not in held]
+    assert 0 < len(learned) < len(train)
+
+
+def test_short_questions_have_answers_and_documents_are_whole(made: dict[str, Rows]) -> None:
     short = [(r["question"], r["answers"]) for r in made["short-questions.jsonl"]]
     assert [short[0], short[-1]] == [("w", ["x"]), ("e", ["y"])]
     assert len(short) == 2 + 50 + 50  # the rest of both sets' 700 are kept for the head
-    texts = [row["text"] for row in made["paragraphs.jsonl"]]
-    assert texts == ["x" * 1000, "y" * 300 + "\nz"]
     [whole] = made["wiki-passages.jsonl"]
     assert whole["text"] == "x" * 1000 + "\n\n" + "y" * 300 + "\nz"
 

@@ -45,9 +45,6 @@ questions, from the end, the passages make the database of both."""
 OPEN_REST, OPEN_FIT = 250, 400
 """Questions without passages, of each set, that are reported on, and that the head is fitted on."""
 
-LONGEST_PARAGRAPH = 1200
-"""Characters."""
-
 
 def main(data: Path, out: Path) -> None:
     """Writes all files."""
@@ -64,6 +61,8 @@ def files(data: Path) -> Iterator[tuple[str, Iterable[Row]]]:
     train = read(data / "squad/train-v1.1")
     dev = {name: read(data / f"squad/dev-v{name}-open") for name in ("1.1", "2.0")}
     yield "train-v1.1.jsonl", train
+    held = held_out_titles([row["title"] for row in train], HELD_TITLES)
+    yield "train-learned.jsonl", [row for row in train if row["title"] not in held]
     everything = passages("squad", [*train, *dev["1.1"], *dev["2.0"]])
     yield "squad-passages.jsonl", everything
     fitted = held_out_titles([row["title"] for row in dev["1.1"]], DEV_TITLES)
@@ -104,7 +103,6 @@ def files(data: Path) -> Iterator[tuple[str, Iterable[Row]]]:
         yield f"{name}-fit.jsonl", rows[OPEN_REST : OPEN_REST + OPEN_FIT]
     yield "short-questions.jsonl", short_questions(data)
     yield "wiki-passages.jsonl", documents(data / "corpus/wiki.jsonl.xz")
-    yield "paragraphs.jsonl", paragraphs(data / "corpus/wiki.jsonl.xz")
 
 
 def read(stem: Path) -> list[Row]:
@@ -172,25 +170,6 @@ def documents(file: Path) -> Iterator[Row]:
     """A corpus's documents."""
     with lzma.open(file, "rt", encoding="utf-8") as lines:
         yield from map(json.loads, lines)
-
-
-def paragraphs(file: Path) -> Iterator[Row]:
-    """A corpus's documents cut at line ends into paragraphs."""
-    for row in documents(file):
-        for number, text in enumerate(pieces(row["text"])):
-            yield {"id": f"{row['id']}#{number}", "title": row["title"], "text": text}
-
-
-def pieces(text: str) -> Iterator[str]:
-    """Whole lines, joined as long as they are at most ``LONGEST_PARAGRAPH`` together."""
-    piece = ""
-    for line in filter(None, map(str.strip, text.split("\n"))):
-        if piece and len(piece) + len(line) >= LONGEST_PARAGRAPH:
-            yield piece
-            piece = ""
-        piece = f"{piece}\n{line}" if piece else line
-    if piece:
-        yield piece
 
 
 if __name__ == "__main__":

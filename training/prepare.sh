@@ -12,10 +12,10 @@ prepare() { # NAME INDEX DATA… [OPTIONS]
 }
 
 for name in squad nq hotpot hotpot-held hop hop-held small0 small1 small2 wiki; do database "$name"; done
-[ -e paragraphs-index/manifest.json ] || retro index build paragraphs.jsonl --out paragraphs-index
 
 [ -e altered.jsonl ] || retro train alter --data train-v1.1.jsonl --limit 36000 --seed 5 --out altered.jsonl
-[ -e distant.jsonl ] || retro train distant --index paragraphs-index --data short-questions.jsonl --out distant.jsonl
+[ -e distant.jsonl ] || retro train distant --index wiki-index --data short-questions.jsonl \
+  --depth 12 --longest 3000 --words 0.6 --out distant.jsonl
 [ -e hops.jsonl ] || retro train hops --data musique.jsonl --single train-v1.1.jsonl --out hops.jsonl
 
 prepare squad squad --data train-v1.1.jsonl
@@ -23,5 +23,6 @@ prepare altered squad --data altered.jsonl --data squad2-train-part.jsonl
 prepare squad2 squad --data squad2-unanswerable.jsonl
 prepare nq nq --data nq.jsonl --hold-out 0
 prepare hotpot hotpot --data hotpot.jsonl --hold-out 0
-prepare distant paragraphs --data distant.jsonl --hold-out 0
+prepare distant wiki --data distant.jsonl --hold-out 0
+prepare corpus wiki --data train-learned.jsonl --hold-out 0 --limit 18000 --seed 7
 prepare hops hop --data hops.jsonl --hold-out 0
