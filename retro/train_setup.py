@@ -38,12 +38,16 @@ from retro.tuning import Base, tune
 
 if TYPE_CHECKING:
     from index.retriever import Retriever
+    from index.store import TokenStore
 
 DEPTH = 24
 """Neighbours searched for a question, from which distractors are drawn."""
 
 NUM_CHECKED = 200
 """Held-out questions on which a run reports EM and F1 of its reading."""
+
+Asked = tuple[int, dict[str, Any]]
+"""The number of the document that a question is about, and the question's row."""
 
 
 def prepare(
@@ -59,7 +63,8 @@ def prepare(
     encoder: str = "minilm",
 ) -> Prepared:
     """Everything ``run_qa`` needs, in one file; with ``limit`` only that many questions, drawn
-    evenly, and those of the held-out titles.
+    evenly, and those of the held-out titles. With ``searched`` it holds the windows of the
+    documents that are asked about or found, and not the whole database.
 
     Raises:
         UserError: no question's passage is in the index, documents were removed from it, or
@@ -69,32 +74,61 @@ def prepare(
     retriever = _open_compact(index)
     documents = present_documents(retriever)
     windower = load_windower(encoder, base)
-    print(f"Cutting {len(documents):,} documents into windows ...", flush=True)
-    table = WindowTable.build(documents, windower, retriever.manifest.chunk_size)
-    rows = (row for path in data for row in read_jsonl(path))
-    examples = read_examples(rows, documents, table, windower)
-    examples = [e for e in examples if e.gold or not e.answers]
-    if not examples:
+    rows = _about(documents, (row for path in data for row in read_jsonl(path)))
+    titles = [documents[own].title for own, _ in rows]
+    held = held_out_titles(titles, hold_out)
+    rows = _drawn(rows, [title in held for title in titles], limit, seed)
+    found = search_all(retriever, [row["question"] for _, row in rows]) if searched else None
+    used = _used(retriever.store, [own for own, _ in rows], found)
+    kept = [documents[number] for number in used]
+    print(f"Cutting {len(kept):,} documents into windows ...", flush=True)
+    table = WindowTable.build(kept, windower, retriever.manifest.chunk_size)
+    examples = read_examples((row for _, row in rows), kept, table, windower)
+    keep = [i for i, e in enumerate(examples) if e.gold or not e.answers]
+    if not keep:
         raise UserError("no question to learn from: the index must hold the questions' passages")
-    held = held_out_titles([documents[e.document].title for e in examples], hold_out)
-    examples = _drawn(
-        examples, [documents[e.document].title in held for e in examples], limit, seed
-    )
-    retrieved = search_all(retriever, examples) if searched else None
-    prepared = Prepared(table, examples, retrieved, frozenset(held), base, encoder)
+    if found is not None:
+        moved = _moved(retriever.store, used, table)
+        found = [[int(moved[chunk]) for chunk in found[i]] for i in keep]
+    prepared = Prepared(table, [examples[i] for i in keep], found, frozenset(held), base, encoder)
     prepared.save(out)
-    print(f"{out}: {len(examples):,} questions, {len(table.windows):,} windows", flush=True)
+    print(f"{out}: {len(keep):,} questions, {len(table.windows):,} windows", flush=True)
     return prepared
 
 
+def _about(documents: Sequence[Document], rows: Iterable[dict[str, Any]]) -> list[Asked]:
+    """The rows whose ``context`` is a document, with its number; numbered where they have no id."""
+    number = {document.text.strip(): i for i, document in enumerate(documents)}
+    passages = ((i, number.get(row.get("context", "").strip()), row) for i, row in enumerate(rows))
+    return [(own, {"id": i, **row}) for i, own, row in passages if own is not None]
+
+
 def _drawn(
-    examples: Sequence[Example], held: Sequence[bool], limit: int | None, seed: int
-) -> list[Example]:
-    """All held-out examples that are checked, and ``limit`` of the others."""
-    order = np.random.default_rng(seed).permutation(len(examples))
+    rows: Sequence[Asked], held: Sequence[bool], limit: int | None, seed: int
+) -> list[Asked]:
+    """All held-out questions that are checked, and ``limit`` of the others."""
+    order = np.random.default_rng(seed).permutation(len(rows))
     learned = [i for i in order if not held[i]][:limit]
-    checked = [i for i in order if held[i] and examples[i].gold][:NUM_CHECKED]
-    return [examples[i] for i in sorted([*learned, *checked])]
+    checked = [i for i in order if held[i] and rows[i][1].get("answers")][:NUM_CHECKED]
+    return [rows[i] for i in sorted([*learned, *checked])]
+
+
+def _used(
+    store: TokenStore, own: Sequence[int], found: Sequence[Sequence[int]] | None
+) -> Sequence[int]:
+    """The documents that questions are about or find; all, where nothing was searched."""
+    if found is None:
+        return range(store.num_documents)
+    chunks = np.asarray([chunk for row in found for chunk in row], np.int64)
+    used = np.union1d(np.asarray(own, np.int64), store.document_rows()[chunks])
+    return [int(number) for number in used]
+
+
+def _moved(store: TokenStore, used: Sequence[int], table: WindowTable) -> dict[int, int]:
+    """The window of each chunk of the documents in use."""
+    chunks = (chunk for number in used for chunk in store.chunks_of(number))
+    windows = (window for row in table.chunks_of for window in row)
+    return dict(zip(chunks, windows, strict=True))
 
 
 @processes()
@@ -310,14 +344,13 @@ def held_out_titles(titles: Iterable[str], count: int) -> set[str]:
     return {names[i] for i in np.random.default_rng(7).permutation(len(names))[:count]}
 
 
-def search_all(retriever: Retriever, examples: Sequence[Example]) -> list[list[int]]:
-    """Window ids of ``DEPTH`` neighbours of every example's question."""
+def search_all(retriever: Retriever, questions: Sequence[str]) -> list[list[int]]:
+    """Chunk ids of ``DEPTH`` neighbours of every question."""
     out: list[list[int]] = []
-    for begin in range(0, len(examples), 512):
-        questions = [e.question for e in examples[begin : begin + 512]]
-        found = retriever.search_batch(questions, DEPTH)
+    for begin in range(0, len(questions), 512):
+        found = retriever.search_batch(questions[begin : begin + 512], DEPTH)
         out += [[int(c) for c in neighbours.chunk_ids] for neighbours in found]
-        print(f"\rsearched {len(out):,}/{len(examples):,}", end="", flush=True)
+        print(f"\rsearched {len(out):,}/{len(questions):,}", end="", flush=True)
     print()
     return out
 

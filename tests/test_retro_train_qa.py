@@ -18,6 +18,7 @@ from torch import Tensor
 
 from index import weights
 from index.errors import UserError
+from index.retriever import Retriever
 from retro import cli, train_qa, train_setup
 from retro import retrofit as retrofit_module
 from retro.answer import model_sha256
@@ -488,6 +489,25 @@ def test_a_prepared_set_comes_back_as_it_was(ready: Path) -> None:
     assert (again.retrieved, again.held) == (made.retrieved, made.held)
     for ours, theirs in zip(made.table.windows, again.table.windows, strict=True):
         assert all((a == b).all() for a, b in zip(_fields(ours), _fields(theirs), strict=True))
+
+
+def test_a_searched_set_holds_what_is_asked_about_or_found(
+    ready: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows are those of the database's documents in order, without the others."""
+    monkeypatch.setattr(train_setup, "DEPTH", 2)
+    source = (ready / "index", [ready / "asked.jsonl"], ready / "part.npz")
+    given = {"hold_out": 0, "limit": None, "seed": 0}
+    whole = train_setup.prepare(*source, searched=False, **given)
+    part = train_setup.prepare(*source, searched=True, **{**given, "limit": 1})
+    [asked], [found] = part.examples, part.retrieved or []
+    assert 1 <= len(part.table.chunks_of) <= 3 < len(whole.table.chunks_of)
+    texts = [part.table.texts[chunk] for chunk in found]
+    retriever = Retriever.open(ready / "index")
+    assert texts == list(retriever.search_batch([asked.question], 2)[0].texts)
+    [same] = [e for e in whole.examples if e.id == asked.id]
+    assert [part.table.texts[c] for c in asked.gold] == [whole.table.texts[c] for c in same.gold]
+    assert part.title(asked) == whole.title(same)
 
 
 def test_joined_sets_train_on_the_questions_of_all(ready: Path) -> None:
