@@ -17,7 +17,7 @@ signals dev squad dev-v1.1-fit.jsonl 0 260
 signals wiki wiki dev-v1.1-fit.jsonl 0 160 12
 signals wiki-train wiki train-v1.1.jsonl 40 60 12
 open=(nq-open webquestions entityquestions)
-for name in "${open[@]}"; do signals "$name" wiki "$name-fit.jsonl" 0 400; done
+for name in "${open[@]}"; do signals "$name" wiki "$name-fit.jsonl" 0 250; done
 
 rows=()
 for name in all hot small0 small1 small2 sq2 dev wiki wiki-train "${open[@]}"; do rows+=(--rows "signals/$name.jsonl"); done
