@@ -21,4 +21,4 @@ for name in "${open[@]}"; do signals "$name" wiki "$name-fit.jsonl" 0 250; done
 
 rows=()
 for name in all hot small0 small1 small2 sq2 dev wiki wiki-train "${open[@]}"; do rows+=(--rows "signals/$name.jsonl"); done
-retro train head "${rows[@]}" --checkpoint "$checkpoint" --threshold 0.45
+retro train head "${rows[@]}" --checkpoint "$checkpoint" --threshold 0.5
