@@ -203,7 +203,7 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
             def again(x: Tensor, *rest: Any) -> Any:
                 with self._reading(replace(now, entered=x, encoded=encoded)) as heard:
                     out = layer(x, *rest)
-                now.encoded = heard.encoded
+                now.encoded, now.heard = heard.encoded, heard.heard
                 return out
 
             return gradient_checkpointing_func(again, x, *rest)
