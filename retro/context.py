@@ -106,14 +106,14 @@ def _one_empty_row(rows: Rows) -> Rows:
     return Rows(**(vars(rows) | blank))
 
 
-def of_each_row(chunks: Tensor, place: Tensor, count: int) -> Tensor:
-    """What belongs to the chunks, [B, L, …], as what belongs to their neighbours' ``count`` rows,
-    [M, …]. No number is read back from a GPU, and a compiler sees one graph."""
+def of_each_row(place: Tensor, count: int, *of_chunks: Tensor) -> list[Tensor]:
+    """What belongs to the chunks, [B, L, …] each, as what belongs to their neighbours' ``count``
+    rows, [M, …]. No number is read back from a GPU, and a compiler sees one graph."""
     number = torch.arange(place.shape[0] * place.shape[1], device=place.device)
     row = place.where(place >= 0, count).flatten()  # what has no row goes to one behind the last
     owner = number.new_zeros(count + 1)
     owner = owner.scatter(0, row, number.repeat_interleave(place.shape[2]))
-    return chunks.flatten(0, 1)[owner[:count]]
+    return [each.flatten(0, 1)[owner[:count]] for each in of_chunks]
 
 
 def in_chunks(x: Tensor, first: int, size: int, count: int) -> Tensor:

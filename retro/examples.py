@@ -144,10 +144,10 @@ def read_examples(
     Rows whose passage the database does not hold are left out. A row without ``answers`` gives an
     example without gold windows: its own passage does not answer it.
     """
-    by_text = {d.text.strip(): row for row, d in enumerate(documents)}
+    number_of = numbers_by_text(documents)
     examples = []
     for number, row in enumerate(rows):
-        document = by_text.get(row.get("context", "").strip())
+        document = number_of.get(row.get("context", "").strip())
         if document is None:
             continue
         answers = tuple(row.get("answers") or ())
@@ -162,6 +162,11 @@ def read_examples(
             )
         )
     return examples
+
+
+def numbers_by_text(documents: Sequence[Document]) -> dict[str, int]:
+    """The number of each document, by its text as a question's ``context`` has it, stripped."""
+    return {document.text.strip(): number for number, document in enumerate(documents)}
 
 
 def gold_spans(answers: Sequence[str], document: int, table: WindowTable) -> dict[int, list[Span]]:

@@ -371,8 +371,8 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
             if now.mask is not None and now.mask.dim() == 2:
                 real = now.mask > 0
             h, seen = (in_chunks(t, now.first, m, count) for t in (x, real))
-            own = (of_each_row(t, rows.place, len(rows.ids)) for t in (h, seen))
-            states = self.encoder(rows.ids, rows.mask, rows.segments, Conditioning(*own))
+            chunk = Conditioning(*of_each_row(rows.place, len(rows.ids), h, seen))
+            states = self.encoder(rows.ids, rows.mask, rows.segments, chunk)
             now.encoded = context.encoded = arranged(states, rows, None)
         return now.encoded
 
@@ -407,7 +407,7 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         chunk = None
         if querying.activations is not None:
             both = (querying.activations[:, None], querying.seen[:, None])
-            chunk = Conditioning(*(of_each_row(t, rows.place, len(rows.ids)) for t in both))
+            chunk = Conditioning(*of_each_row(rows.place, len(rows.ids), *both))
         states: Tensor = self.encoder(rows.ids, rows.mask, rows.segments, chunk)
         return states
 

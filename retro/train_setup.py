@@ -15,7 +15,14 @@ import torch
 from index.disk import claim
 from index.errors import UserError
 from index.sources import Document
-from retro.examples import Example, Sampler, WindowTable, read_examples, read_jsonl
+from retro.examples import (
+    Example,
+    Sampler,
+    WindowTable,
+    numbers_by_text,
+    read_examples,
+    read_jsonl,
+)
 from retro.model import RetroForCausalLM
 from retro.posteriors import ensemble, laplace
 from retro.prepared import Prepared
@@ -89,7 +96,7 @@ def prepare(
         raise UserError("no question to learn from: the index must hold the questions' passages")
     if found is not None:
         moved = _moved(retriever.store, used, table)
-        found = [[int(moved[chunk]) for chunk in found[i]] for i in keep]
+        found = [[moved[chunk] for chunk in found[i]] for i in keep]
     prepared = Prepared(table, [examples[i] for i in keep], found, frozenset(held), base, encoder)
     prepared.save(out)
     print(f"{out}: {len(keep):,} questions, {len(table.windows):,} windows", flush=True)
@@ -98,9 +105,9 @@ def prepare(
 
 def _about(documents: Sequence[Document], rows: Iterable[dict[str, Any]]) -> list[Asked]:
     """The rows whose ``context`` is a document, with its number; numbered where they have no id."""
-    number = {document.text.strip(): i for i, document in enumerate(documents)}
-    passages = ((i, number.get(row.get("context", "").strip()), row) for i, row in enumerate(rows))
-    return [(own, {"id": i, **row}) for i, own, row in passages if own is not None]
+    number_of = numbers_by_text(documents)
+    found = ((number_of.get(row.get("context", "").strip()), row) for row in rows)
+    return [(own, {"id": i, **row}) for i, (own, row) in enumerate(found) if own is not None]
 
 
 def _drawn(

@@ -183,4 +183,4 @@ def test_chunks_of_a_tensor_and_of_their_rows() -> None:
     assert in_chunks(x, 0, 4, 2).tolist() == [[[1, 2, 3, 4], [5, 6, 7, 0]]]
     place = torch.tensor([[[3, 0], [1, -1]], [[-1, -1], [2, 4]]])
     owners = torch.tensor([[10, 11], [20, 21]])
-    assert of_each_row(owners, place, 5).tolist() == [10, 11, 21, 10, 21]
+    assert of_each_row(place, 5, owners)[0].tolist() == [10, 11, 21, 10, 21]

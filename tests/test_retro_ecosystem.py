@@ -156,10 +156,10 @@ def deep(conditioning: int) -> RetroForCausalLM:
 
 
 def full_chunks() -> dict[str, Any]:
+    """An encoder hears chunks that are complete."""
     made = batch()
-    ids = made["input_ids"] = made["labels"] = made["input_ids"].repeat(1, 2)[:, : 3 * M]
-    assert ids.shape[1] == 3 * M
-    return made | {"use_cache": False}
+    ids = made["input_ids"].repeat(1, 2)[:, : 3 * M]
+    return made | {"input_ids": ids, "labels": ids, "use_cache": False}
 
 
 @pytest.mark.parametrize("conditioning", [0, 32])

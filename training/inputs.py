@@ -18,7 +18,7 @@ import json
 import lzma
 import random
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def files(data: Path) -> Iterator[tuple[str, Iterable[Row]]]:
         "dev-v2.0-none.jsonl",
         [row for row in dev["2.0"] if row["title"] in fitted and not row["answers"]],
     )
-    for number, titles in enumerate(small_titles([row["title"] for row in train])):
+    for number, titles in enumerate(small_titles(held)):
         rows = [passage for passage in everything if passage["title"] in titles]
         yield f"small{number}-passages.jsonl", rows
 
@@ -122,10 +122,9 @@ def passages(name: str, rows: Iterable[Row]) -> list[Row]:
     return list(found.values())
 
 
-def small_titles(titles: Sequence[str]) -> Iterator[set[str]]:
+def small_titles(titles: set[str]) -> Iterator[set[str]]:
     """Disjoint sets of those that no reader learns from."""
-    held = sorted(held_out_titles(titles, HELD_TITLES))
-    order = [held[i] for i in np.random.default_rng(3).permutation(len(held))]
+    order = [sorted(titles)[i] for i in np.random.default_rng(3).permutation(len(titles))]
     for size in SMALL:
         yield set(order[:size])
         order = order[size:]
