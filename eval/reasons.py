@@ -1,11 +1,12 @@
 """``retro eval reasons``: does it give the right reason? A confusion matrix over labelled cases.
 
-Every answerable question is asked in four states, and the far ones as they are:
+Every answerable question is asked in five states, and the far ones as they are:
 
 - *present*: as it is; the right thing is to answer.
 - *article_removed*: without the documents of the passage's title.
 - *contradicted*: with a second document that gives another answer.
 - *wrong_candidate*: a wrong answer, true of another question, is put forward to be judged.
+- *right_candidate*: so is an accepted answer, of several the longest; the right thing is to answer.
 - *far*: a question about nothing that the database holds.
 """
 
@@ -29,7 +30,8 @@ from retro.types import REASONS
 
 Figures = dict[str, Any]
 
-CONTRADICTED, WRONG_CANDIDATE, FAR = "contradicted", "wrong_candidate", "far"
+CONTRADICTED, FAR = "contradicted", "far"
+WRONG_CANDIDATE, RIGHT_CANDIDATE = "wrong_candidate", "right_candidate"
 ANSWERED = "answered"
 
 WANTED = {
@@ -37,6 +39,7 @@ WANTED = {
     ARTICLE_REMOVED: ("insufficient", "out_of_scope"),
     CONTRADICTED: ("conflicting",),
     WRONG_CANDIDATE: ("unverified",),
+    RIGHT_CANDIDATE: (ANSWERED,),
     FAR: ("out_of_scope",),
 }
 """What each kind of case should end in; without its article, a question may be near or far."""
@@ -65,7 +68,7 @@ def run(
         raise UserError("no answerable question in --data; the cases are made from those")
     far = [q for q in questions if q.kind == FAR]
     cases = Cases(answerer, known, far, pool or known, k, seed)
-    num_cases = 4 * len(known) + len(cases.far)
+    num_cases = 5 * len(known) + len(cases.far)
     rows = write_rows(
         out / "predictions.jsonl", watched(cases.ask(batch_size), num_cases, "reasons")
     )
@@ -100,6 +103,8 @@ class Cases:
             yield from self._asked(ARTICLE_REMOVED, some, exclude=articles)
             yield from self._contradicted(some)
             yield from self._wrong(some)
+            longest = [max(q.answers, key=len) for q in some]
+            yield from self._asked(RIGHT_CANDIDATE, some, candidates=longest)
             yield from self._asked(FAR, self.far[start : start + batch_size])
 
     def _asked(self, state: str, some: Sequence[Question], **how: Any) -> list[Prediction]:

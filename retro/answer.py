@@ -388,12 +388,15 @@ class Answerer:
         )
 
     def confidence(self, signals: Mapping[str, float], searched: bool = True) -> float:
-        """The head's, shared with the rival where there is a dispute: of two answers that exclude
-        each other, ours is right with own / (own + rival) of the probability. Where nothing was
-        ``searched``, what tells of a search counts as unknown."""
+        """The head's, which has met the reader's own answers alone: another one has as much of it
+        as the reader gives it beside its own (``backing``). It is shared with the rival where there
+        is a dispute: of two answers that exclude each other, ours is right with own / (own + rival)
+        of the probability. Where nothing was ``searched``, what tells of a search counts as
+        unknown."""
         known = signals if searched else {**signals, **dict.fromkeys(SEARCHED, math.nan)}
-        undisputed = self.head.score(known) if self.head else signals["span_probability"]
-        return undisputed / (1.0 + signals["dispute"])
+        if self.head is None:
+            return signals["span_probability"] / (1.0 + signals["dispute"])
+        return self.head.score(known) * signals["backing"] / (1.0 + signals["dispute"])
 
     def signals(self, question: str, found: Neighbours, draft: Draft) -> dict[str, float]:
         """Everything that is known about one draft, by name."""

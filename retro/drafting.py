@@ -22,12 +22,15 @@ from retro.prompts import Prompter
 from retro.reader import SpanPosterior
 from retro.sampling import Dropout, Sampler, first_dropped
 from retro.shipped import NUM_SAMPLES
+from retro.text import same_answer
 from retro.types import Reading
 from retro.windows import Rows, Window, Windower
 
 DROPOUT_NEIGHBOURS = 2
 """Neighbours that are read again under dropout: those most likely to hold the answer."""
 
+LIKELIEST_SPANS = 16
+"""Spans among which those that say the same as an answer are looked for."""
 
 _T = TypeVar("_T")
 
@@ -121,13 +124,14 @@ class Drafter:
             sampled = self._sampled(question, own, below, rows, b)
             found = {name: float(values[b]) for name, values in signals.items()}
             text, source, spans = self._locate(own, windows[b], texts[b])
+            backing = _backing(text, own.probability, own.likeliest(windows[b], texts[b]))
             out.append(
                 Draft(
                     text=text,
                     source=source,
                     spans=spans,
                     scores=tuple(own.neighbour_mass()[: len(windows[b])].tolist()),
-                    signals={**found, **own.signals(), **sampled},
+                    signals={**found, **own.signals(), "backing": backing, **sampled},
                     readings=_readings(alone, b, windows[b]),
                 )
             )
@@ -353,6 +357,19 @@ class _Own:
         """[K]: probability that the answer, whatever it is, stands in neighbour k."""
         return self.spans.flatten(1).sum(1)
 
+    def likeliest(self, windows: Sequence[Window], texts: Sequence[str]) -> list[tuple[str, float]]:
+        """The likeliest spans' texts and probabilities, likeliest first, none impossible."""
+        size, width = self.spans.shape[1:]
+        flat = self.spans.flatten()
+        top = flat.topk(min(LIKELIEST_SPANS, len(flat)))
+        out = []
+        for p, index in zip(top.values.tolist(), top.indices.tolist(), strict=True):
+            if p > 0:
+                k, (first, extra) = index // (size * width), divmod(index % (size * width), width)
+                window = windows[k]
+                out.append((texts[k][window.starts[first] : window.ends[first + extra]], p))
+        return out
+
     def context_tokens(self, kept: Tensor) -> Tensor:
         """[len(kept) * R] tokens of some neighbours."""
         return self.tokens[kept].flatten()
@@ -361,6 +378,11 @@ class _Own:
         """The same as first tokens."""
         return self.first_tokens[kept].flatten()
 
+    @property
+    def probability(self) -> float:
+        """That the answer is right: its mentions added up."""
+        return float(self.complete.sum()) * (1 - self.null)
+
     def signals(self) -> dict[str, float]:
         """What the span posterior says."""
         p = self.spans.flatten()
@@ -368,16 +390,30 @@ class _Own:
         second = best[1] if self.count > 1 else best[0]
         log_p = p.clamp(min=1e-12).log()
         log_null = torch.tensor(max(self.null, 1e-12)).log()
-        given = float(self.complete.sum())
         return {
             "null_probability": self.null,
-            "span_probability": given * (1 - self.null),
-            "span_agreement": given,
+            "span_probability": self.probability,
+            "span_agreement": float(self.complete.sum()),
             "span_entropy": float(-(p * log_p).sum() - self.null * log_null),
             "relevance_top": float(best[0]),
             "relevance_gap": float(best[0] - second),
             "num_agreeing": float((self.complete.sum(1) > 0.01).sum()),
         }
+
+
+def _backing(answer: str, probability: float, likeliest: Sequence[tuple[str, float]]) -> float:
+    """Probability of what says the same as the answer (``retro.text.same_answer``), by that of what
+    says the same as the likeliest span; at most 1. Where no span is possible nothing is likelier.
+
+    ``probability``: of the answer word for word, which may be among the likeliest spans or not.
+    """
+
+    def of(text: str) -> float:
+        return sum(p for other, p in likeliest if same_answer(other, [text]))
+
+    if not likeliest:
+        return 1.0
+    return min(1.0, max(of(answer), probability) / of(likeliest[0][0]))
 
 
 def _readings(

@@ -36,7 +36,8 @@ class AbstentionPolicy:
     ``out_of_scope``: no neighbour, or even the best one (nearness and overlap, ``match_best``) is
     below ``scope_match``. ``conflicting``: at least ``min_conflicting`` documents give another
     answer with about equal support; then nothing is answered, however sure the reader is.
-    ``unverified``: the answer does not stand in its neighbour. Otherwise ``insufficient``: near,
+    ``unverified``: the answer does not stand in its neighbour, or the reader finds another one more
+    than twice as likely (``backing`` below ``least_backing``). Otherwise ``insufficient``: near,
     but not answering. A signal that is not given never speaks.
 
     ``chain_below``: a question with less confidence that is in scope is asked again through a
@@ -50,6 +51,7 @@ class AbstentionPolicy:
     scope_match: float = 1.8
     min_conflicting: float = 1.0
     chain_below: float = 0.0
+    least_backing: float = 0.5
 
     def decide(self, confidence: float, signals: Mapping[str, float]) -> Decision:
         """``confidence`` in 0..1, higher is surer; a NaN abstains. Signals by name: signals.py."""
@@ -71,7 +73,7 @@ class AbstentionPolicy:
             return "out_of_scope"
         if self._disputed(signals):
             return "conflicting"
-        if signals.get("grounded", 1.0) < 0.5:
+        if signals.get("grounded", 1.0) < 0.5 or signals.get("backing", 1.0) < self.least_backing:
             return "unverified"
         return "insufficient"
 

@@ -107,6 +107,7 @@ MODEL_SIGNALS: dict[str, Signal] = {
     "relevance_top": Signal(+1, "highest logit that a neighbour answers, judged alone", _POSTERIOR),
     "relevance_gap": Signal(+1, "that minus the second highest", _POSTERIOR),
     "num_agreeing": Signal(+1, "neighbours in which the answer was read", _POSTERIOR),
+    "backing": Signal(+1, "probability of the answer by that of the likeliest one", _POSTERIOR),
     "answer_log_probability": Signal(+1, "mean log-probability of the answer's tokens", _SEQUENCE),
     "decoder_log_probability": Signal(+1, "the same from the decoder alone", _SEQUENCE),
     "evidence_pmi": Signal(+1, "mean log-probability gained by the neighbours", _SEQUENCE),
@@ -130,6 +131,9 @@ CERTAINTY = ("span_probability", "null_probability", "span_entropy", "answer_ent
 A collection has a few dozen cases with the facts and a wrong answer; with all signals they would be
 learned by heart (out of fold, both log-loss and AUROC are worse).
 """
+
+DISCOUNTS = ("backing", "dispute", "num_conflicting")
+"""What takes from what the head gives (``Answerer.confidence``), and is not to be learned twice."""
 
 SEARCHED = (
     "dense_top1 dense_mean dense_gap dense_spread scope_p bm25_per_rarity bm25_gap bm25_spread "

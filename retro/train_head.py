@@ -20,10 +20,9 @@ from index.errors import UserError
 from index.sources import Document
 from retro.answer import HEAD, POLICY, Answerer
 from retro.calibration import Floats
-from retro.conflict import DISPUTE_SIGNALS
 from retro.examples import read_jsonl
 from retro.policy import AbstentionPolicy, choose_threshold
-from retro.signals import CERTAINTY, MODEL_SIGNALS, SIGNALS
+from retro.signals import CERTAINTY, DISCOUNTS, MODEL_SIGNALS, SIGNALS
 from retro.text import contains_answer, exact_match, same_answer
 from retro.train_setup import held_out_titles, present_documents
 from retro.types import Answer
@@ -103,8 +102,7 @@ def _row(case: Case, answer: Answer) -> dict[str, Any]:
         "present": _found(case, answer) if case.open else case.held,
         "open": case.open,
     }
-    # A dispute takes from what the head gives (``Answerer.confidence``): not to be learned twice.
-    signals = {n: value for n, value in answer.signals.items() if n not in DISPUTE_SIGNALS}
+    signals = {n: value for n, value in answer.signals.items() if n not in DISCOUNTS}
     return {**told, "signals": signals}
 
 

@@ -35,7 +35,9 @@ class Reasoning(LookUp):
             return [replace(a, **said, signals=seen) for a in answers]
         if how.get("candidates"):
             return [
-                replace(a, candidate=c, answer=None, abstained=True, reason="unverified")
+                a
+                if c == self.known[a.question]
+                else replace(a, candidate=c, answer=None, abstained=True, reason="unverified")
                 for a, c in zip(answers, how["candidates"], strict=True)
             ]
         return answers
@@ -64,7 +66,7 @@ def test_every_state_has_its_row(answerer: Reasoning, tmp_path: Path) -> None:
     assert matrix["wrong_candidate"]["unverified"] == sum(matrix["wrong_candidate"].values()) > 0
     assert report.figures["wanted"] == {
         "present": 1.0, "article_removed": 1.0, "contradicted": 1.0, "wrong_candidate": 1.0,
-        "far": 0.0,
+        "right_candidate": 1.0, "far": 0.0,
     }  # fmt: skip
     assert report.figures["dispute_false_alarms"] == 0.0
     assert report.figures["dispute_found"] == 1.0

@@ -337,6 +337,7 @@ def test_a_candidate_from_elsewhere_is_judged_and_found_unverified(answerer: Ans
     forged, held = made.answer_batch([ASKED[0]] * 2, candidates=["zebras", "1974"])
     assert (forged.candidate, forged.reason) == ("zebras", "unverified")
     assert forged.signals["grounded"] == forged.signals["span_probability"] == 0.0
+    assert forged.signals["backing"] == forged.confidence == 0.0
     assert (held.candidate, held.signals["grounded"]) == ("1974", 1.0)
     assert held.reason != "unverified"
 

@@ -6,13 +6,22 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 import torch
 
 from retro.context import NeighbourContext
-from retro.drafting import DROPOUT_NEIGHBOURS, Draft, Drafter, _same_width, _with_end
+from retro.drafting import (
+    DROPOUT_NEIGHBOURS,
+    Draft,
+    Drafter,
+    _backing,
+    _same_width,
+    _with_end,
+)
 from retro.prompts import TEMPLATE, Prompter
+from retro.text import same_answer
 from retro.windows import Window, Windower
 
 EOS = 0
@@ -218,6 +227,41 @@ def test_the_answer_is_at_least_as_likely_as_the_likeliest_copied_string() -> No
             best = copy.complete(copy.likeliest())[0].sum().item()
         assert draft.signals["span_agreement"] >= best - 1e-5
         assert draft.signals["copy_mass"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "backing"), [("1974", 1.0), ("in 1974", 1.0), ("1981", 0.5), ("zebras", 0.0)]
+)
+def test_an_answer_is_backed_by_all_that_say_the_same(answer: str, backing: float) -> None:
+    likeliest = [("in 1974", 0.4), ("1981", 0.3), ("1974", 0.2)]
+    assert _backing(answer, 0.0, likeliest) == pytest.approx(backing)
+    assert _backing("zebras", 0.15, likeliest) == pytest.approx(0.25)
+    assert _backing(answer, 0.0, []) == 1.0
+
+
+def test_a_candidate_is_backed_by_the_spans_that_read_so() -> None:
+    made, (question, titles) = drafter(num_samples=0), next(iter(ASKED.items()))
+    texts = [tiny.DOCUMENTS[t] for t in titles]
+    rows = WINDOWER.rows([WINDOWER.question(question)], [windows_of(titles)])
+    with torch.no_grad():
+        spans = made.model.read(rows).spans
+    assert spans is not None
+    p = spans.log_spans[0].exp().unflatten(0, (len(titles), -1))
+    masses, places = p.flatten().topk(16)
+    said = []
+    for place in places.tolist():
+        k, first, extra = (int(i) for i in np.unravel_index(place, p.shape))
+        window = windows_of(titles)[k]
+        said.append(texts[k][window.starts[first] : window.ends[first + extra]])
+    for candidate in said[:6]:
+        (draft,) = made.draft([question], [windows_of(titles)], [texts], [candidate])
+        mass, most = (
+            sum(m for m, t in zip(masses.tolist(), said, strict=True) if same_answer(t, [x]))
+            for x in (candidate, said[0])
+        )
+        assert draft.signals["backing"] == pytest.approx(min(1.0, mass / most), abs=1e-4)
+    (draft,) = made.draft([question], [windows_of(titles)], [texts], ["zebras"])
+    assert draft.signals["backing"] == 0.0
 
 
 # -- prompts --------------------------------------------------------------------------------

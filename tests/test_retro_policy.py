@@ -33,6 +33,8 @@ def test_at_the_threshold_it_answers_whatever_the_signals(confidence: float) -> 
         (NEAR | {"num_conflicting": 1.0}, "conflicting"),
         (NEAR | {"grounded": 0.0}, "unverified"),
         (NEAR | {"grounded": 0.0, "num_conflicting": 2.0}, "conflicting"),
+        (NEAR | {"backing": 0.49}, "unverified"),
+        (NEAR | {"backing": 0.5}, "insufficient"),
         (FAR | {"grounded": 0.0}, "out_of_scope"),
         (NEAR | {"grounded": 1.0, "num_conflicting": 0.0}, "insufficient"),
         ({}, "insufficient"),
