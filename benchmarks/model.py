@@ -1,6 +1,6 @@
 """The model's speed against two others, as ratios within one run.
 
-    python benchmarks/model.py train
+    python benchmarks/model.py train [--compile default]
     python benchmarks/model.py answer --index demo/index --questions demo/questions.jsonl
 
 train: one step (forward, backward, AdamW) of this model and of lucidrains'
@@ -9,7 +9,9 @@ cross-attention, chunks of 64, k = 2 neighbours of 128 tokens, a conditioned enc
 Both learn whole; a second figure is RETROfitting, where the base is frozen. This model has a third
 table of tokens (encoder, decoder, output head), the rival two. In float32, and in bfloat16: this
 model as it is trained (bfloat16 weights with float32 copies in the optimiser), the rival under
-``torch.autocast``, since in bfloat16 weights alone small updates are lost.
+``torch.autocast``, since in bfloat16 weights alone small updates are lost. With ``--compile MODE``
+the same three come once more, each by ``torch.compile`` in that mode (``reduce-overhead``: replayed
+CUDA graphs); the rival is compiled too.
 answer: one question, warm, from search to decision, with and without Monte-Carlo dropout; of the
 eight passages kept the best are read, as many as the checkpoint's configuration says. Against the
 same eight, all read as text in the prompt of the same base decoder, which writes greedily
@@ -47,13 +49,15 @@ def main() -> None:
     train = commands.add_parser("train")
     for name, value in {"width": 512, "layers": 6, "chunks": 8, "steps": 7}.items():
         train.add_argument(f"--{name}", type=int, default=value)
+    train.add_argument("--compile", choices=["default", "reduce-overhead", "max-autotune"])
     answer = commands.add_parser("answer")
     answer.add_argument("--index", type=Path, required=True)
     answer.add_argument("--questions", type=Path, required=True)
     answer.add_argument("--limit", type=int, default=10)
     options = parser.parse_args()
     if options.command == "train":
-        training(options.width, options.layers, options.chunks, options.steps)
+        draw = Draw(options.width, options.layers, options.chunks)
+        training(draw, options.steps, options.compile)
     else:
         answering(options.index, options.questions, options.limit)
 
@@ -61,23 +65,30 @@ def main() -> None:
 # -- a step of training ---------------------------------------------------------------------
 
 
-def training(width: int, layers: int, chunks: int, steps: int) -> None:
+def training(draw: Draw, steps: int, mode: str | None) -> None:
     """Here if the rival can be imported, else in its environment."""
     if INSIDE not in os.environ:
         command = [str(environment()), *sys.argv]
         subprocess.run(command, check=True, env=os.environ | {INSIDE: "1"})
         return
-    draw = Draw(width, layers, chunks)
     figures: dict[str, Any] = {"shape": vars(draw)}
     for dtype in ("float32", "bfloat16"):
+        ways = {"": None, "_compiled": mode} if mode else {"": None}
         steppers = {
-            "ours": ours(draw, dtype, frozen=False),
-            "frozen": ours(draw, dtype, frozen=True),
-            "lucidrains": lucidrains(draw, dtype),
+            f"{name}{suffix}": make(draw, dtype, way)
+            for suffix, way in ways.items()
+            for name, make in (
+                ("ours", ours),
+                ("frozen", partial(ours, frozen=True)),
+                ("lucidrains", lucidrains),
+            )
         }
         seconds = alternating(steppers, steps)
         figures[dtype] = {f"{name}_s": value for name, value in seconds.items()} | {
-            f"{name}_over_lucidrains": seconds[name] / seconds["lucidrains"]
+            f"{name}{suffix}_over_lucidrains{rival}": seconds[name + suffix]
+            / seconds[f"lucidrains{rival}"]
+            for suffix in ways
+            for rival in dict.fromkeys(["", suffix])
             for name in ("ours", "frozen")
         }
     show(figures)
@@ -113,7 +124,7 @@ class Draw:
         self.device = "cuda" if on_gpu() else "cpu"
 
 
-def ours(draw: Draw, dtype: str, *, frozen: bool) -> Callable[[], None]:
+def ours(draw: Draw, dtype: str, mode: str | None, *, frozen: bool = False) -> Callable[[], None]:
     import torch
     from transformers import LlamaConfig
 
@@ -146,6 +157,8 @@ def ours(draw: Draw, dtype: str, *, frozen: bool) -> Callable[[], None]:
     kind = getattr(torch, dtype)
     model = torch.nn.Module.to(RetroForCausalLM(config).train(), draw.device, kind)
     model.base.requires_grad_(not frozen)
+    if mode:
+        model.compile(mode=mode)
     rows = draw.chunks * K
     ids = torch.randint(1, VOCABULARY, (1, draw.chunks * CHUNK)).to(draw.device)
     words = torch.randint(1, VOCABULARY, (rows, NEIGHBOUR))
@@ -172,7 +185,7 @@ def ours(draw: Draw, dtype: str, *, frozen: bool) -> Callable[[], None]:
     return step
 
 
-def lucidrains(draw: Draw, dtype: str) -> Callable[[], None]:
+def lucidrains(draw: Draw, dtype: str, mode: str | None) -> Callable[[], None]:
     import torch
 
     unused = ModuleType("autofaiss")  # its database builder, which a step of training needs not
@@ -194,6 +207,8 @@ def lucidrains(draw: Draw, dtype: str) -> Callable[[], None]:
         chunk_size=CHUNK,
     )
     model.train().to(draw.device)
+    if mode:
+        model.compile(mode=mode)
     ids = torch.randint(1, VOCABULARY, (1, draw.chunks * CHUNK + 1)).to(draw.device)
     retrieved = torch.randint(1, VOCABULARY, (1, draw.chunks, K, NEIGHBOUR)).to(draw.device)
 

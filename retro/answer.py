@@ -186,11 +186,15 @@ class Answerer:
 
         ``exclude``: per question, ids of documents treated as absent. ``neighbours``: given
         instead of searched. ``candidates``: answers from elsewhere, judged as if they had been
-        written here. Raises UserError if a question is empty.
+        written here; nothing is promised of them. Raises UserError if a question or a candidate is
+        empty.
         """
         for number, question in enumerate(questions):
             if not question.strip():
                 raise UserError(f"question {number + 1} is empty; ask something")
+        for number, candidate in enumerate(candidates or ()):
+            if not candidate.strip():
+                raise UserError(f"candidate {number + 1} is empty; give an answer to judge")
         answers = []
         for start in range(0, len(questions), BATCH):
             part = slice(start, start + BATCH)
@@ -225,7 +229,7 @@ class Answerer:
         if self.policy.chain_below and neighbours is None and candidates is None:
             with _timed(timing, "chain"):
                 decided = self._chained(decided, found, k, exclude)
-        if exclude is None and neighbours is None:  # else it is not this database that answers
+        if exclude is None and neighbours is None and candidates is None:  # else others answer
             decided = [self._promised(answer, k) for answer in decided]
         shared = {name: value / len(questions) for name, value in timing.items()}
         return [replace(answer, timing_ms=dict(shared)) for answer in decided]

@@ -23,7 +23,11 @@ app = typer.Typer()
 Index = Annotated[Path, typer.Option(help="Folder of the index to answer from.")]
 Question = Annotated[str | None, typer.Argument(help="The question.")]
 Questions = Annotated[
-    Path | None, typer.Option(help="JSON lines with a question each (and an id, if you like).")
+    Path | None,
+    typer.Option(help="JSON lines with a question each (and an id and a candidate, if you like)."),
+]
+Candidate = Annotated[
+    str | None, typer.Option(help="An answer from elsewhere: judge it instead of looking for one.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one line an answer.")]
 Checkpoint = Annotated[str | None, typer.Option(help="The model; default: the shipped one.")]
@@ -46,6 +50,7 @@ def ask(
     index: Index,
     question: Question = None,
     questions: Questions = None,
+    candidate: Candidate = None,
     as_json: AsJson = False,
     checkpoint: Checkpoint = None,
     threshold: Threshold = None,
@@ -61,6 +66,8 @@ def ask(
         raise UserError("give one question, or --questions FILE, not both and not neither")
     if question is not None and not question.strip():
         raise UserError("the question is empty; ask something")
+    if candidate is not None and question is None:
+        raise UserError("--candidate goes with one question; in a file it is a row's 'candidate'")
     if questions is not None and not questions.is_file():
         raise UserError(f"{questions}: no such file; check --questions")
     from retro.answer import Answerer
@@ -70,7 +77,8 @@ def ask(
         index, checkpoint, threshold=threshold, num_samples=samples, where=where
     )
     if question is not None:
-        answer = answerer.answer(question, k=k)
+        given = None if candidate is None else [candidate]
+        [answer] = answerer.answer_batch([question], k=k, candidates=given)
         print(_printable(_json(answer.to_dict()) if as_json else in_words(answer)))
         return
     assert questions is not None
@@ -80,11 +88,13 @@ def ask(
 
 @dataclass(frozen=True)
 class _Row:
-    """One line of a questions file: a question, or what is wrong with the line."""
+    """One line of a questions file: a question, or what is wrong with the line. ``candidate``: an
+    answer to judge."""
 
     id: Any
     question: str
     error: str | None
+    candidate: str | None = None
 
 
 def answer_file(answerer: Answerer, path: Path, k: int) -> Iterator[dict[str, Any]]:
@@ -115,21 +125,30 @@ def _row(number: int, line: bytes) -> _Row:
     question, name = data.get("question"), data.get("id")
     if not isinstance(question, str) or not question.strip():
         return _Row(name, "", f"line {number}: no question")
-    return _Row(name, question, None)
+    candidate = data.get("candidate")
+    if candidate is not None and (not isinstance(candidate, str) or not candidate.strip()):
+        return _Row(name, question, f"line {number}: the candidate is no answer; leave it out")
+    return _Row(name, question, None, candidate)
 
 
 def _answered(answerer: Answerer, batch: list[_Row], k: int) -> Iterator[dict[str, Any]]:
-    good = [row for row in batch if row.error is None]
-    answers = iter(_answers(answerer, good, k))
+    judged = [row for row in batch if row.error is None and row.candidate is not None]
+    asked = [row for row in batch if row.error is None and row.candidate is None]
+    verdicts, answers = (iter(_answers(answerer, rows, k)) for rows in (judged, asked))
     for row in batch:
-        yield _failed(row, row.error) if row.error is not None else next(answers)
+        if row.error is not None:
+            yield _failed(row, row.error)
+        else:
+            yield next(answers if row.candidate is None else verdicts)
 
 
 def _answers(answerer: Answerer, rows: list[_Row], k: int) -> list[dict[str, Any]]:
-    """All at once; should that fail, one by one, so that one bad row costs only itself."""
-    ids = [row.id for row in rows]
+    """All at once, with a candidate each or none with one; should that fail, one by one, so that
+    one bad row costs only itself."""
+    ids, questions = [row.id for row in rows], [row.question for row in rows]
+    candidates = [row.candidate for row in rows if row.candidate is not None] or None
     try:
-        found = answerer.answer_batch([row.question for row in rows], ids=ids, k=k)
+        found = answerer.answer_batch(questions, ids=ids, k=k, candidates=candidates)
         return [answer.to_dict() for answer in found]
     except Exception as error:
         if len(rows) == 1:

@@ -33,7 +33,7 @@ SHORTEST = 3
 class Wanted:
     """Which passages are looked at: the ``depth`` best, in documents of at most ``longest``
     characters (0: of any length), that hold at least the share ``words`` of the question's content
-    words, their title included."""
+    words, their title included, and if any share is asked for, all of its names and numbers."""
 
     depth: int = 4
     longest: int = 0
@@ -90,7 +90,8 @@ def _holding(
     for title, text, name in zip(found.titles, found.texts, found.doc_ids, strict=True):
         if not any(_holds(text, answer) for answer in answers):
             continue
-        if asked.share({*stems_of(title), *stems_of(text)}) < wanted.words:
+        held = {*stems_of(title), *stems_of(text)}
+        if wanted.words and (asked.names - held or asked.share(held) < wanted.words):
             continue
         document = retriever.store.document(retriever.store.rows[name]).text
         if not wanted.longest or len(document) <= wanted.longest:

@@ -22,7 +22,7 @@ from retro.prompts import Prompter
 from retro.reader import SpanPosterior
 from retro.sampling import Dropout, Sampler, first_dropped
 from retro.shipped import NUM_SAMPLES
-from retro.text import same_answer
+from retro.text import exact_match, same_answer
 from retro.types import Reading
 from retro.windows import Rows, Window, Windower
 
@@ -106,7 +106,8 @@ class Drafter:
     ) -> list[Draft]:
         """One draft a question; every question needs at least one window.
 
-        ``texts``: the windows' own texts. ``candidates``: answers to judge instead of writing some.
+        ``texts``: the windows' own texts. ``candidates``: answers to judge instead of writing some;
+        a likely span that says the same speaks for one, in the passage's wording.
         ``priors``: what search says of each window (``retro.signals.match_prior``).
         """
         rows = self._rows(questions, windows, priors)
@@ -114,9 +115,15 @@ class Drafter:
         x = encoder.embed(rows.ids, rows.segments)
         below = encoder.run_by_length(x, rows.mask, last=top)
         context = self.model.read_states(rows, encoder.run(below, rows.mask, first=top))
+        assert context.spans is not None
+        likely = [
+            _likeliest(context.spans, b, *pair)
+            for b, pair in enumerate(zip(windows, texts, strict=True))
+        ]
+        if candidates is not None:
+            candidates = [_worded(*pair) for pair in zip(candidates, likely, strict=True)]
         written, signals = self._write(questions, context, candidates)
         answer = written.tokens
-        assert context.spans is not None
         alone = context.spans.alone()
         out = []
         for b, question in enumerate(questions):
@@ -124,7 +131,9 @@ class Drafter:
             sampled = self._sampled(question, own, below, rows, b)
             found = {name: float(values[b]) for name, values in signals.items()}
             text, source, spans = self._locate(own, windows[b], texts[b])
-            backing = _backing(text, own.probability, own.likeliest(windows[b], texts[b]))
+            if candidates is not None and source < 0:
+                text = candidates[b]
+            backing = _backing(text, own.probability, likely[b])
             out.append(
                 Draft(
                     text=text,
@@ -357,19 +366,6 @@ class _Own:
         """[K]: probability that the answer, whatever it is, stands in neighbour k."""
         return self.spans.flatten(1).sum(1)
 
-    def likeliest(self, windows: Sequence[Window], texts: Sequence[str]) -> list[tuple[str, float]]:
-        """The likeliest spans' texts and probabilities, likeliest first, none impossible."""
-        size, width = self.spans.shape[1:]
-        flat = self.spans.flatten()
-        top = flat.topk(min(LIKELIEST_SPANS, len(flat)))
-        out = []
-        for p, index in zip(top.values.tolist(), top.indices.tolist(), strict=True):
-            if p > 0:
-                k, (first, extra) = index // (size * width), divmod(index % (size * width), width)
-                window = windows[k]
-                out.append((texts[k][window.starts[first] : window.ends[first + extra]], p))
-        return out
-
     def context_tokens(self, kept: Tensor) -> Tensor:
         """[len(kept) * R] tokens of some neighbours."""
         return self.tokens[kept].flatten()
@@ -399,6 +395,31 @@ class _Own:
             "relevance_gap": float(best[0] - second),
             "num_agreeing": float((self.complete.sum(1) > 0.01).sum()),
         }
+
+
+def _likeliest(
+    spans: SpanPosterior, b: int, windows: Sequence[Window], texts: Sequence[str]
+) -> list[tuple[str, float]]:
+    """Question b's likeliest spans, their texts and probabilities, likeliest first, none
+    impossible."""
+    p = spans.log_spans[b].exp().unflatten(0, (spans.num_neighbours, -1))
+    size, width = p.shape[1:]
+    top = p.flatten().topk(min(LIKELIEST_SPANS, p.numel()))
+    out = []
+    for probability, index in zip(top.values.tolist(), top.indices.tolist(), strict=True):
+        if probability > 0:
+            k, (first, extra) = index // (size * width), divmod(index % (size * width), width)
+            window = windows[k]
+            said = texts[k][window.starts[first] : window.ends[first + extra]]
+            out.append((said, probability))
+    return out
+
+
+def _worded(candidate: str, likeliest: Sequence[tuple[str, float]]) -> str:
+    """The likeliest span that says the same, best word for word, else the candidate itself."""
+    same = [said for said, _ in likeliest if same_answer(said, [candidate])]
+    exact = [said for said in same if exact_match(said, [candidate])]
+    return (*exact, *same, candidate.strip())[0]
 
 
 def _backing(answer: str, probability: float, likeliest: Sequence[tuple[str, float]]) -> float:

@@ -83,7 +83,7 @@ def distant(
     ] = 0,
     words: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Least share of the question's words in a passage."),
+        typer.Option(min=0, max=1, help="Least share of its words in a passage, with all names."),
     ] = 0.0,
 ) -> None:
     """Find passages for questions that come without: those that hold an answer's words."""

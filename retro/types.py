@@ -11,7 +11,7 @@ REASONS: dict[Reason, str] = {
     "out_of_scope": "nothing in the database is close to this question",
     "insufficient": "the closest passages do not answer this question",
     "conflicting": "passages in the database contradict each other",
-    "unverified": "the answer is not supported by the passage it came from",
+    "unverified": "the passages do not support this answer",
 }
 """What each reason tells a person, in the words the page and the shell show."""
 

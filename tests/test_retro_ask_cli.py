@@ -185,6 +185,26 @@ def test_more_questions_than_a_batch_keep_their_order(
     assert [row["id"] for row in rows_of(made, tmp_path, 7)] == list(range(7))
 
 
+def test_an_answer_from_elsewhere_is_judged(
+    world: tiny.World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(world, "--json", QUESTION) == cli.DONE
+    own = json.loads(capsys.readouterr().out)
+    assert ask(world, "--json", "--candidate", "nine zebras", QUESTION) == cli.DONE
+    forged = json.loads(capsys.readouterr().out)
+    assert (forged["answer"], forged["candidate"]) == (None, "nine zebras")
+    assert forged["confidence"] == 0.0 < own["confidence"]
+    rows = [{}, {"candidate": "nine zebras"}, {"candidate": " "}, {"candidate": own["candidate"]}]
+    file = tmp_path / "judged.jsonl"
+    file.write_text("".join(json.dumps({"question": QUESTION, **row}) + "\n" for row in rows))
+    assert ask(world, "--json", "--questions", str(file)) == cli.DONE
+    asked, judged, blank, same = map(json.loads, lines(capsys))
+    assert asked["candidate"] == same["candidate"] == own["candidate"]
+    assert (judged["candidate"], judged["confidence"]) == ("nine zebras", 0.0)
+    assert blank["error"] == "line 3: the candidate is no answer; leave it out"
+    assert same["confidence"] == pytest.approx(own["confidence"], abs=1e-3)
+
+
 def test_a_question_that_fails_costs_only_itself(tmp_path: Path) -> None:
     """Whatever goes wrong inside, the other rows of its batch are answered."""
 
@@ -217,6 +237,8 @@ class _Plain:
         (["Who?", "--questions", "some.jsonl"], "not both"),
         (["  "], "the question is empty"),
         (["--questions", "gone.jsonl"], "gone.jsonl: no such file"),
+        (["--questions", "some.jsonl", "--candidate", "He"], "--candidate goes with one question"),
+        (["Who?", "--candidate", " "], "candidate 1 is empty"),
         (["--index", "gone", "Who?"], "gone"),
         (["--checkpoint", "gone", "Who?"], "gone: no checkpoint here"),
         (["--threshold", "7", "Who?"], "--threshold"),

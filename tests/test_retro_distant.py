@@ -60,6 +60,9 @@ def test_passages_too_long_or_about_something_else_are_left_out(
     other = [{"question": "Where did Marie Curie learn to swim?", "answers": ["Warsaw"]}]
     assert distant(index, other, tmp_path, "--words", ".5") == 0
     assert distant(index, other, tmp_path, "--words", ".8") == 2
+    namesake = [{"question": "Where was Marie Dupont Curie born?", "answers": ["Warsaw"]}]
+    assert distant(index, namesake, tmp_path) == 0
+    assert distant(index, namesake, tmp_path, "--words", ".5") == 2
 
 
 def test_nothing_found_is_told_and_nothing_written(

@@ -19,6 +19,7 @@ from retro.drafting import (
     _backing,
     _same_width,
     _with_end,
+    _worded,
 )
 from retro.prompts import TEMPLATE, Prompter
 from retro.text import same_answer
@@ -237,6 +238,15 @@ def test_an_answer_is_backed_by_all_that_say_the_same(answer: str, backing: floa
     assert _backing(answer, 0.0, likeliest) == pytest.approx(backing)
     assert _backing("zebras", 0.15, likeliest) == pytest.approx(0.25)
     assert _backing(answer, 0.0, []) == 1.0
+
+
+def test_a_candidate_is_judged_by_the_span_that_says_the_same() -> None:
+    likeliest = [("in 1974", 0.4), ("1981", 0.3), ("1974", 0.2)]
+    assert [_worded(c, likeliest) for c in ("the 1974", " July 1981 ", " zebras")] == [
+        "1974",
+        "1981",
+        "zebras",
+    ]
 
 
 def test_a_candidate_is_backed_by_the_spans_that_read_so() -> None:
