@@ -22,7 +22,7 @@ from retro.prompts import Prompter
 from retro.reader import SpanPosterior
 from retro.sampling import Dropout, Sampler, first_dropped
 from retro.shipped import NUM_SAMPLES
-from retro.text import exact_match, same_answer
+from retro.text import same_answer
 from retro.types import Reading
 from retro.windows import Rows, Window, Windower
 
@@ -416,10 +416,9 @@ def _likeliest(
 
 
 def _worded(candidate: str, likeliest: Sequence[tuple[str, float]]) -> str:
-    """The likeliest span that says the same, best word for word, else the candidate itself."""
-    same = [said for said, _ in likeliest if same_answer(said, [candidate])]
-    exact = [said for said in same if exact_match(said, [candidate])]
-    return (*exact, *same, candidate.strip())[0]
+    """The likeliest span that says the same, else the candidate itself."""
+    candidate = candidate.strip()
+    return next((said for said, _ in likeliest if same_answer(said, [candidate])), candidate)
 
 
 def _backing(answer: str, probability: float, likeliest: Sequence[tuple[str, float]]) -> float:

@@ -131,6 +131,8 @@ def test_an_answer_at_the_certified_threshold_carries_the_promise(world: tiny.Wo
     assert answer.promise == Promise(0.1, 0.05)
     assert answer.to_dict()["promise"] == {"risk": 0.1, "delta": 0.05}
     assert opened.answer(QUESTION, k=2).promise is None
+    [judged] = opened.answer_batch([QUESTION], k=3, candidates=[answer.candidate])
+    assert judged.promise is None
     other = Answerer.open(world.index, world.checkpoint, num_samples=2, threshold=0.3)
     assert other.answer(QUESTION, k=3).promise is None
 
