@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from index.lexical import STOPWORDS, fold
 from retro.overlap import Idf, Overlap, Question, holds, sentences_of, stems_of, words_of
 from retro.signals import NeighboursLike
-from retro.text import normalise_answer
+from retro.text import normalise_answer, same_answer
 from retro.types import Reading, Side
 
 if TYPE_CHECKING:
@@ -137,6 +137,13 @@ def differ(first: str, second: str) -> bool:
         return not (a <= b or b <= a)
     ours, theirs = _content(first), _content(second)
     return bool(ours and theirs) and not (ours <= theirs or theirs <= ours)
+
+
+def agree(first: str, second: str) -> bool:
+    """Whether two answers say the same, one perhaps cut longer: alike as strings
+    (``retro.text.same_answer``), with no number and no word that sets them apart ("5 metres" and
+    "8 metres" are alike)."""
+    return same_answer(first, [second]) and not differ(first, second)
 
 
 def numbers_of(text: str) -> frozenset[float]:

@@ -16,13 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from retro.conflict import agree
 from retro.context import NeighbourContext
 from retro.model import AnswerScores, RetroForCausalLM
 from retro.prompts import Prompter
 from retro.reader import SpanPosterior
 from retro.sampling import Dropout, Sampler, first_dropped
 from retro.shipped import NUM_SAMPLES
-from retro.text import same_answer
 from retro.types import Reading
 from retro.windows import Rows, Window, Windower
 
@@ -418,18 +418,18 @@ def _likeliest(
 def _worded(candidate: str, likeliest: Sequence[tuple[str, float]]) -> str:
     """The likeliest span that says the same, else the candidate itself."""
     candidate = candidate.strip()
-    return next((said for said, _ in likeliest if same_answer(said, [candidate])), candidate)
+    return next((said for said, _ in likeliest if agree(said, candidate)), candidate)
 
 
 def _backing(answer: str, probability: float, likeliest: Sequence[tuple[str, float]]) -> float:
-    """Probability of what says the same as the answer (``retro.text.same_answer``), by that of what
+    """Probability of what says the same as the answer (``retro.conflict.agree``), by that of what
     says the same as the likeliest span; at most 1. Where no span is possible nothing is likelier.
 
     ``probability``: of the answer word for word, which may be among the likeliest spans or not.
     """
 
     def of(text: str) -> float:
-        return sum(p for other, p in likeliest if same_answer(other, [text]))
+        return sum(p for other, p in likeliest if agree(other, text))
 
     if not likeliest:
         return 1.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from retro.conflict import Dispute, differ, dispute_signals, find_dispute, numbers_of
+from retro.conflict import Dispute, agree, differ, dispute_signals, find_dispute, numbers_of
 from retro.types import Reading
 
 ASKED = "In which year did Mount Fuji last erupt?"
@@ -132,3 +132,20 @@ def test_numbers_in_digits_and_words() -> None:
     assert numbers_of("about 1,064 degrees, 12.5 %, or twenty") == {1064.0, 12.5, 20.0}
     assert numbers_of("three hundred thousand") == {300000.0}
     assert numbers_of("a million people") == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("in 1974", "1974", True),
+        ("Laxness", "Halldór Laxness", True),
+        ("1338–39", "1338–37", False),
+        ("5 nanometers across", "8 nanometers across", False),
+        ("convergent boundaries", "divergent boundaries", False),
+        ("Paris", "Warsaw", False),
+    ],
+)
+def test_two_wordings_agree_unless_a_number_or_a_word_sets_them_apart(
+    first: str, second: str, same: bool
+) -> None:
+    assert agree(first, second) is agree(second, first) is same

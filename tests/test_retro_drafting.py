@@ -11,6 +11,7 @@ import pytest
 import tiny
 import torch
 
+from retro.conflict import agree
 from retro.context import NeighbourContext
 from retro.drafting import (
     DROPOUT_NEIGHBOURS,
@@ -22,7 +23,6 @@ from retro.drafting import (
     _worded,
 )
 from retro.prompts import TEMPLATE, Prompter
-from retro.text import same_answer
 from retro.windows import Window, Windower
 
 EOS = 0
@@ -266,7 +266,7 @@ def test_a_candidate_is_backed_by_the_spans_that_read_so() -> None:
     for candidate in said[:6]:
         (draft,) = made.draft([question], [windows_of(titles)], [texts], [candidate])
         mass, most = (
-            sum(m for m, t in zip(masses.tolist(), said, strict=True) if same_answer(t, [x]))
+            sum(m for m, t in zip(masses.tolist(), said, strict=True) if agree(t, x))
             for x in (candidate, said[0])
         )
         assert draft.signals["backing"] == pytest.approx(min(1.0, mass / most), abs=1e-4)
