@@ -43,7 +43,7 @@ def run(
     Raises:
         UserError: no answerable question has its passage in the index.
     """
-    gold = GoldDocuments(answerer.retriever.store)
+    gold = GoldDocuments(answerer.retriever.store, questions)
     asked = with_passage(questions, gold)
     if not any(question.answerable for question in asked):
         raise UserError("no answerable question in --data; the pairs need some with answers")
@@ -53,6 +53,7 @@ def run(
     )
     figures = evaluate(rows, seed, num_resamples)
     figures["num_without_passage"] = len(questions) - len(asked)
+    figures["num_copied"] = sum(bool(gold.copies(q) - gold.passage(q)) for q in asked)
     return Report("abstention", figures, tables(figures), draw(rows, figures, out), _REMARKS)
 
 

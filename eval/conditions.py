@@ -29,7 +29,8 @@ UNANSWERABLE = "unanswerable"
 CONDITIONS = {
     PRESENT: "answerable, the whole database",
     ARTICLE_REMOVED: "the same questions, all documents with the passage's title taken out",
-    PASSAGE_REMOVED: "the same questions, only the passage itself taken out",
+    PASSAGE_REMOVED: "the same questions, the passage itself taken out, and as in the one before "
+    "what holds the answer's sentence word for word",
     UNANSWERABLE: "questions their passage does not answer, the whole database",
 }
 
@@ -109,8 +110,8 @@ def pair_with_itself(
         unanswerable = [question for question in batch if not question.answerable]
         states = [
             (PRESENT, answerable, [frozenset[str]() for _ in answerable]),
-            (ARTICLE_REMOVED, answerable, [gold.article(q) for q in answerable]),
-            (PASSAGE_REMOVED, answerable, [gold.passage(q) for q in answerable]),
+            (ARTICLE_REMOVED, answerable, [gold.article(q) | gold.copies(q) for q in answerable]),
+            (PASSAGE_REMOVED, answerable, [gold.passage(q) | gold.copies(q) for q in answerable]),
             (UNANSWERABLE, unanswerable, [frozenset[str]() for _ in unanswerable]),
         ]
         for condition, some, exclude in states:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from index.errors import UserError
-from retro.text import accepted_answers
+from retro.overlap import sentences_of
+from retro.text import accepted_answers, contains_answer
 
 if TYPE_CHECKING:
     from index.store import TokenStore
@@ -73,10 +74,13 @@ class GoldDocuments:
 
     A passage is found by its exact text (spaces aside), so an index built from any file that holds
     the passages will do. Copies of one text under several ids are all gold: leaving one in would
-    not take the passage away.
+    not take the passage away. ``questions``: those whose ``copies`` will be asked for.
     """
 
-    def __init__(self, store: TokenStore) -> None:
+    def __init__(self, store: TokenStore, questions: Sequence[Question] = ()) -> None:
+        self._copies: dict[bytes, set[str]] = {
+            key: set() for question in questions for key in _answering(question)
+        }
         self._by_text: dict[bytes, set[str]] = defaultdict(set)
         self._by_title: dict[str, set[str]] = defaultdict(set)
         self._title_of: dict[str, str] = {}
@@ -85,6 +89,9 @@ class GoldDocuments:
             self._by_text[_text_key(document.text)].add(document.id)
             self._by_title[_title_key(document.title)].add(document.id)
             self._title_of[document.id] = document.title
+            for sentence in sentences_of(document.text) if self._copies else ():
+                if (key := _text_key(sentence)) in self._copies:
+                    self._copies[key].add(document.id)
 
     def passage(self, question: Question) -> frozenset[str]:
         """Ids of the documents whose text is the question's passage; empty if none is."""
@@ -99,6 +106,12 @@ class GoldDocuments:
         titles |= {_title_key(question.title or "")}
         same_title = (self._by_title.get(title, set()) for title in titles if title)
         return passage.union(*same_title)
+
+    def copies(self, question: Question) -> frozenset[str]:
+        """Ids of all documents that hold a sentence of the question's passage with an accepted
+        answer word for word: a long article, say, of which the passage is a paragraph."""
+        keys = _answering(question)
+        return frozenset().union(*(self._copies.get(key, set()) for key in keys))
 
     def group(self, question: Question) -> str:
         """The article of a question, in one spelling: questions of one article are alike."""
@@ -119,6 +132,12 @@ def with_passage(questions: Sequence[Question], gold: GoldDocuments) -> list[Que
             "build it from the passages ('context'), each one document, or use: retro eval open"
         )
     return found
+
+
+def _answering(question: Question) -> set[bytes]:
+    """The sentences of its passage that hold an accepted answer, spaces aside."""
+    sentences = sentences_of(question.context or "")
+    return {_text_key(s) for s in sentences if contains_answer(s, question.answers)}
 
 
 def _text_key(text: str) -> bytes:

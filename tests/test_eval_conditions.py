@@ -59,6 +59,15 @@ def test_each_question_is_asked_with_and_without_its_facts(retriever: Retriever)
     assert [row.right["em"] for row in rows] == [True, False, False]
 
 
+def test_copies_of_the_answers_sentence_are_taken_away_too(
+    retriever: Retriever, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answerer, gold = Recorder(retriever), GoldDocuments(retriever.store)
+    monkeypatch.setattr(gold, "copies", lambda _: frozenset({"d0", "d4"}))
+    list(pair_with_itself(answerer, asked()[:1], gold))
+    assert answerer.excluded == [set(), {"d0", "d1", "d4"}, {"d0", "d4"}]
+
+
 def test_batches_change_nothing_and_keep_pairs_together(retriever: Retriever) -> None:
     gold = GoldDocuments(retriever.store)
     alone = list(pair_with_itself(LookUp(retriever), asked(), gold, batch_size=1))

@@ -29,8 +29,9 @@ class Store:
         return self._documents[row]
 
 
-def gold(*documents: tuple[str, str, str]) -> GoldDocuments:
-    return GoldDocuments(Store(*(Document(*d, source="test") for d in documents)))  # type: ignore[arg-type]
+def gold(*documents: tuple[str, str, str], asked: tuple[Question, ...] = ()) -> GoldDocuments:
+    store = Store(*(Document(*d, source="test") for d in documents))
+    return GoldDocuments(store, asked)  # type: ignore[arg-type]
 
 
 def test_a_row_is_read_whole(tmp_path: Path) -> None:
@@ -128,3 +129,17 @@ def test_an_index_without_the_passages_is_the_users_mistake() -> None:
     assert with_passage(questions, gold(("1", "", "p"))) == questions[:1]
     with pytest.raises(UserError, match="none of the 2 questions' passages"):
         with_passage(questions, gold(("1", "", "else")))
+
+
+def test_what_holds_the_answers_sentence_word_for_word_is_a_copy() -> None:
+    passage = "Rocks fold. Maclure mapped the rocks in 1809.  He was a Scot."
+    asked = Question("q", "When did Maclure map the rocks?", ("1809",), passage, "Geology")
+    known = gold(
+        ("p", "Geology", passage),
+        ("long", "Maps", "Much else.\nMaclure mapped the  rocks in 1809. And more."),
+        ("other", "Scots", "He was a Scot. Maclure mapped the rocks in 1810."),
+        asked=(asked,),
+    )
+    assert known.copies(asked) == {"p", "long"}
+    assert known.passage(asked) == known.article(asked) == {"p"}
+    assert known.copies(Question("r", "Who was a Scot?", ("He",), passage)) == set()
