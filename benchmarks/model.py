@@ -31,7 +31,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -39,6 +39,7 @@ from typing import Any
 
 RIVAL = ["retro-pytorch==0.3.9", "einops==0.8.2"]
 INSIDE = "RETRO_BENCHMARK_INSIDE"
+DTYPES = ["float32", "bfloat16"]
 VOCABULARY, CHUNK, K, NEIGHBOUR = 8192, 64, 2, 128
 
 
@@ -50,6 +51,7 @@ def main() -> None:
     for name, value in {"width": 512, "layers": 6, "chunks": 8, "steps": 7}.items():
         train.add_argument(f"--{name}", type=int, default=value)
     train.add_argument("--compile", choices=["default", "reduce-overhead", "max-autotune"])
+    train.add_argument("--dtype", action="append", choices=DTYPES)
     answer = commands.add_parser("answer")
     answer.add_argument("--index", type=Path, required=True)
     answer.add_argument("--questions", type=Path, required=True)
@@ -57,7 +59,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.command == "train":
         draw = Draw(options.width, options.layers, options.chunks)
-        training(draw, options.steps, options.compile)
+        training(draw, options.dtype or DTYPES, options.steps, options.compile)
     else:
         answering(options.index, options.questions, options.limit)
 
@@ -65,14 +67,14 @@ def main() -> None:
 # -- a step of training ---------------------------------------------------------------------
 
 
-def training(draw: Draw, steps: int, mode: str | None) -> None:
+def training(draw: Draw, dtypes: Sequence[str], steps: int, mode: str | None) -> None:
     """Here if the rival can be imported, else in its environment."""
     if INSIDE not in os.environ:
         command = [str(environment()), *sys.argv]
         subprocess.run(command, check=True, env=os.environ | {INSIDE: "1"})
         return
     figures: dict[str, Any] = {"shape": vars(draw)}
-    for dtype in ("float32", "bfloat16"):
+    for dtype in dtypes:
         ways = {"": None, "_compiled": mode} if mode else {"": None}
         steppers = {
             f"{name}{suffix}": make(draw, dtype, way)
