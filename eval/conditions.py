@@ -110,12 +110,20 @@ def pair_with_itself(
         unanswerable = [question for question in batch if not question.answerable]
         states = [
             (PRESENT, answerable, [frozenset[str]() for _ in answerable]),
-            (ARTICLE_REMOVED, answerable, [gold.article(q) | gold.copies(q) for q in answerable]),
-            (PASSAGE_REMOVED, answerable, [gold.passage(q) | gold.copies(q) for q in answerable]),
+            (ARTICLE_REMOVED, answerable, taken_away(ARTICLE_REMOVED, answerable, gold)),
+            (PASSAGE_REMOVED, answerable, taken_away(PASSAGE_REMOVED, answerable, gold)),
             (UNANSWERABLE, unanswerable, [frozenset[str]() for _ in unanswerable]),
         ]
         for condition, some, exclude in states:
             yield from asked(answerer, some, condition, gold, k=k, exclude=exclude)
+
+
+def taken_away(
+    condition: str, questions: Sequence[Question], gold: GoldDocuments
+) -> list[frozenset[str]]:
+    """The documents that count as absent, a question each; ``gold`` knows these questions."""
+    whole = {ARTICLE_REMOVED: gold.article, PASSAGE_REMOVED: gold.passage}[condition]
+    return [whole(question) | gold.copies(question) for question in questions]
 
 
 def num_predictions(questions: Sequence[Question]) -> int:

@@ -15,7 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval import metrics
-from eval.conditions import PASSAGE_REMOVED, PRESENT, Answering, Prediction, asked, batches
+from eval.conditions import (
+    PASSAGE_REMOVED,
+    PRESENT,
+    Answering,
+    Prediction,
+    asked,
+    batches,
+    taken_away,
+)
 from eval.questions import GoldDocuments, Question, with_passage
 from eval.report import Cell, Report, Table, watched
 from index.errors import UserError
@@ -81,7 +89,7 @@ def run(
     Raises:
         UserError: no answerable question has its passage in the index.
     """
-    gold = GoldDocuments(answerer.retriever.store)
+    gold = GoldDocuments(answerer.retriever.store, questions)
     paired = [q for q in with_passage(questions, gold) if q.answerable]
     if not paired:
         raise UserError("no answerable question in --data has its passage in the index")
@@ -118,7 +126,7 @@ def ask(
     try:
         for some in batches(questions, batch_size):
             states = {PRESENT: [frozenset[str]() for _ in some]}
-            states[PASSAGE_REMOVED] = [frozenset(gold.passage(q)) for q in some]
+            states[PASSAGE_REMOVED] = taken_away(PASSAGE_REMOVED, some, gold)
             for way in ways:
                 drafter.num_samples, drafter.sampler = way.num, way.sampler or before[1]
                 for condition, exclude in states.items():

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from eval.conditions import ARTICLE_REMOVED, PRESENT, Answering, Prediction, asked
+from eval.conditions import ARTICLE_REMOVED, PRESENT, Answering, Prediction, asked, taken_away
 from eval.planted import other_answer, plant
 from eval.questions import GoldDocuments, Question
 from eval.report import Report, Table, watched, write_rows
@@ -91,7 +91,7 @@ class Cases:
     ) -> None:
         self.answerer, self.known, self.far, self.k = answerer, known, far, k
         self.pool = pool
-        self.gold = GoldDocuments(answerer.retriever.store)
+        self.gold = GoldDocuments(answerer.retriever.store, known)
         self.rng = np.random.default_rng(seed)
 
     def ask(self, batch_size: int) -> Iterator[Prediction]:
@@ -99,7 +99,7 @@ class Cases:
         for start in range(0, max(len(self.known), len(self.far)), batch_size):
             some = self.known[start : start + batch_size]
             yield from self._asked(PRESENT, some)
-            articles = [self.gold.article(q) for q in some]
+            articles = taken_away(ARTICLE_REMOVED, some, self.gold)
             yield from self._asked(ARTICLE_REMOVED, some, exclude=articles)
             yield from self._contradicted(some)
             yield from self._wrong(some)

@@ -23,9 +23,6 @@ from retro.types import Reading, Side
 if TYPE_CHECKING:
     from index.retriever import Neighbours
 
-DISPUTE_SIGNALS = ("dispute", "num_conflicting")
-"""The names of what ``dispute_signals`` gives."""
-
 LEAST_PROBABLE = 0.3
 """Least probability, judged alone, with which a passage must answer to be a side."""
 
@@ -101,8 +98,8 @@ def find_dispute(
 
 def dispute_signals(dispute: Dispute | None) -> dict[str, float]:
     """What a dispute says, by name; zeros without one."""
-    known = (dispute.strength, float(dispute.documents)) if dispute else (0.0, 0.0)
-    return dict(zip(DISPUTE_SIGNALS, known, strict=True))
+    strength, documents = (dispute.strength, dispute.documents) if dispute else (0.0, 0)
+    return {"dispute": strength, "num_conflicting": float(documents)}
 
 
 def dispute_sides(
