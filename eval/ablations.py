@@ -224,7 +224,7 @@ class Writers:
     @torch.no_grad()
     def _context(self, questions: Sequence[Question], found: Sequence[Neighbours]) -> Any:
         asked = [q.question for q in questions]
-        chosen = self.answerer.chosen(asked, found)
+        chosen = self.answerer.chosen(found)
         return self.drafter.context(asked, [c.windows for c in chosen], [c.priors for c in chosen])
 
     def _generated(self, ids: torch.Tensor, mask: torch.Tensor, **more: Any) -> list[str]:

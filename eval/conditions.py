@@ -43,6 +43,8 @@ class Answering(Protocol):
 
     def find(self, questions: Sequence[str], k: int = 8) -> list[Neighbours]: ...
 
+    def find_in(self, doc_id: str, question: str) -> Neighbours: ...
+
     def answer_batch(
         self,
         questions: Sequence[str],

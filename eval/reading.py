@@ -44,8 +44,7 @@ def run_reading(
     asked = with_passage(questions, gold)
 
     def given(some: Sequence[Question]) -> list[Neighbours]:
-        find = answerer.retriever.document_neighbours
-        return [find(min(gold.passage(q)), q.question) for q in some]
+        return [answerer.find_in(min(gold.passage(q)), q.question) for q in some]
 
     answers = _ask(answerer, asked, gold, "gold_given", given, batch_size)
     rows = write_rows(out / "predictions.jsonl", watched(answers, len(asked), "reading"))

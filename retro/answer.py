@@ -1,8 +1,8 @@
 """Answers questions from an index, or says why not: the one way through the whole system.
 
-search → windows → draft → signals → confidence → policy → Answer; and once more where a question
-needs two facts (``retro.chaining``). Knows each part by its narrow interface; holds no arithmetic
-of its own.
+search → rank → windows → draft → signals → confidence → policy → Answer; and once more where a
+question needs two facts (``retro.chaining``). Knows each part by its narrow interface; holds no
+arithmetic of its own.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ from retro.conflict import dispute_sides, dispute_signals, find_dispute
 from retro.drift import Monitor, watched
 from retro.own_head import FOLDER, OwnHead
 from retro.policy import AbstentionPolicy
-from retro.shipped import DEFAULT_CHECKPOINT, NUM_SAMPLES
+from retro.ranking import DEPTH, Ranker
+from retro.shipped import DEFAULT_CHECKPOINT, NUM_SAMPLES, ranker_of
 from retro.signals import (
     SEARCHED,
     answer_signals,
-    best_matching,
-    match_prior,
     retrieval_signals,
 )
 from retro.types import Answer, Evidence, Hop, Promise
@@ -46,9 +45,6 @@ if TYPE_CHECKING:
 BATCH = 8
 """Questions that go through the model together."""
 
-OVERFETCH = 2
-"""How many times as many neighbours are searched as are kept."""
-
 HEAD, POLICY = "head.json", "policy.json"
 
 _LOG = logging.getLogger(__name__)
@@ -57,7 +53,7 @@ _LOG = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Chosen:
     """The neighbours of one question that are read: their ``places`` among those found, and of
-    each its window, its text and what search says of it (``match_prior``)."""
+    each its window, its text and what search says of it: its score, at most 0, minus the best."""
 
     places: Sequence[int]
     windows: Sequence[Window]
@@ -70,7 +66,8 @@ class Answerer:
 
     ``checkpoint``: the folder that the model came from; ``fitted``: the one that head and policy
     came from (the index's own, or the checkpoint). ``num_read``: how many of the neighbours found
-    are read (default: as the model's configuration says). ``certificate``: what is promised of the
+    are read (default: as the model's configuration says). ``ranker``: which ones these are
+    (default: by the ranker that is shipped). ``certificate``: what is promised of the
     answers at its own threshold.
     """
 
@@ -83,8 +80,10 @@ class Answerer:
         checkpoint: Path | None = None,
         fitted: Path | None = None,
         num_read: int | None = None,
+        ranker: Ranker | None = None,
     ) -> None:
         self.retriever, self.drafter = retriever, drafter
+        self.ranker = ranker or Ranker.load(ranker_of(DEFAULT_CHECKPOINT))
         self.num_read = drafter.model.config.num_read if num_read is None else num_read
         self.head, self.policy = head, policy
         self.checkpoint, self.fitted = checkpoint, fitted
@@ -134,7 +133,8 @@ class Answerer:
         head = ConfidenceHead.load(fitted / HEAD) if calibrated else None
         policy = AbstentionPolicy.load(fitted / POLICY) if calibrated else AbstentionPolicy()
         drafter = Drafter(model, windower, prompter, num_samples)
-        opened = cls(retriever, drafter, head, policy, folder, fitted)
+        ranker = Ranker.load(ranker_of(folder))
+        opened = cls(retriever, drafter, head, policy, folder, fitted, ranker=ranker)
         if calibrated and not where:
             opened.trust(Certificate.load(index), index)
         if threshold is not None:
@@ -304,7 +304,7 @@ class Answerer:
         if held:
             asked = [questions[i] for i in held]
             given = None if candidates is None else [candidates[i] for i in held]
-            chosen = self.chosen(asked, some)
+            chosen = self.chosen(some)
             drafts = self.drafter.draft(
                 asked,
                 [c.windows for c in chosen],
@@ -322,32 +322,30 @@ class Answerer:
         k: int = 8,
         exclude: Sequence[Collection[str]] | None = None,
     ) -> list[Neighbours]:
-        """Of each question's ``OVERFETCH * k`` nearest neighbours the ``k`` that match it best
-        (``match_prior``), in the order of the search; ``exclude`` as in ``answer_batch``."""
-        found = self.retriever.search_batch(list(questions), OVERFETCH * k, exclude)
-        match = self._match(questions, found)
-        return [n.select(best_matching(row, k)) for n, row in zip(found, match, strict=True)]
+        """The ``k`` neighbours of each question that likeliest hold its answer, best first, of the
+        ``DEPTH`` that search finds (``retro.ranking``); ``exclude`` as in ``answer_batch``."""
+        found = self.retriever.search_batch(list(questions), max(DEPTH, k), exclude)
+        idf = self.retriever.idf
+        return [self.ranker.rank(q, n, idf, k) for q, n in zip(questions, found, strict=True)]
 
-    def chosen(self, questions: Sequence[str], found: Sequence[Neighbours]) -> list[Chosen]:
-        """Of each question's neighbours those that are read: the ``num_read`` that match it best.
+    def find_in(self, doc_id: str, question: str) -> Neighbours:
+        """All windows of one document as the neighbours of a question, best first.
+
+        Raises:
+            KeyError: the index has no such document.
+        """
+        found = self.retriever.document_neighbours(doc_id, question)
+        return self.ranker.rank(question, found, self.retriever.idf)
+
+    def chosen(self, found: Sequence[Neighbours]) -> list[Chosen]:
+        """Of each question's neighbours, best first, those that are read: the first ``num_read``.
         Those that were not searched for, a document that somebody chose, are all read."""
-        priors = self._match(questions, found)
-        places = [
-            best_matching(row, self.num_read if neighbours.searched else len(neighbours))
-            for row, neighbours in zip(priors, found, strict=True)
-        ]
+        places = [range(len(n))[: self.num_read if n.searched else None] for n in found]
         windows = self.windows_of(found, places)
         return [
-            Chosen(here, read, [n.texts[i] for i in here], [prior[i] for i in here])
-            for here, read, n, prior in zip(places, windows, found, priors, strict=True)
+            Chosen(here, read, n.texts[: len(here)], (n.scores - n.scores.max())[here].tolist())
+            for here, read, n in zip(places, windows, found, strict=True)
         ]
-
-    def _match(
-        self, questions: Sequence[str], found: Sequence[Neighbours]
-    ) -> list[Sequence[float]]:
-        """``match_prior`` of each question's neighbours."""
-        idf = self.retriever.idf
-        return [match_prior(q, n, idf) for q, n in zip(questions, found, strict=True)]
 
     def windows_of(
         self, found: Sequence[Neighbours], places: Sequence[Sequence[int]]
@@ -415,8 +413,8 @@ class Answerer:
 
 
 def model_sha256(checkpoint: Path) -> str:
-    """SHA-256 over a checkpoint's weights and configuration."""
-    files = (checkpoint / "model.safetensors", checkpoint / "config.json")
+    """SHA-256 over a checkpoint's weights and configuration, and the ranker of what it reads."""
+    files = (checkpoint / "model.safetensors", checkpoint / "config.json", ranker_of(checkpoint))
     return hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
 
 

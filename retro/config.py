@@ -21,7 +21,7 @@ class RetroConfig(PretrainedConfig):
         chunk_size: tokens m of a chunk.
         num_neighbours: neighbours k used by default.
         num_read: of the neighbours found for a question, how many are read to answer it: those
-            that match it best (``retro.signals.match_prior``). A head is fitted for one number.
+            that likeliest hold it (``retro.ranking``). A head is fitted for one number.
         neighbour_len: tokens r of a neighbour, its continuation included.
         cca_dropout: dropout on what cross-attention adds, one mask a sequence.
         max_span: longest answer the span reader proposes, in decoder tokens.
@@ -30,7 +30,7 @@ class RetroConfig(PretrainedConfig):
         context_neighbours: how many neighbours of a question also stand in the decoder's own
             context, before it, those likeliest to hold the answer (RETRO++, Wang et al. 2023,
             arXiv 2304.06762); 0: none.
-        prior_weight: how much what search says of a neighbour (``retro.signals.match_prior``)
+        prior_weight: how much what search says of a neighbour (``retro.ranking``)
             counts when its answers are weighed against those of the others; 0: nothing.
         dropout_layers: top encoder layers that are rerun under Monte-Carlo dropout.
         base_name, base_hash: where the frozen base weights come from, and what they are

@@ -108,7 +108,7 @@ class Drafter:
 
         ``texts``: the windows' own texts. ``candidates``: answers to judge instead of writing some;
         a likely span that says the same speaks for one, in the passage's wording.
-        ``priors``: what search says of each window (``retro.signals.match_prior``).
+        ``priors``: what search says of each window (``retro.answer.Chosen``).
         """
         rows = self._rows(questions, windows, priors)
         encoder, top = self.model.encoder, first_dropped(self.model)

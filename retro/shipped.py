@@ -6,11 +6,19 @@ import json
 from pathlib import Path
 
 from index.weights import EMBEDDER
+from retro.ranking import FILE as RANKER
 
 DEFAULT_CHECKPOINT = Path(__file__).parent / "checkpoint"
 
 NUM_SAMPLES = 8
 """Monte-Carlo dropout samples with which its confidence head was fitted."""
+
+
+def ranker_of(checkpoint: Path) -> Path:
+    """The file of the ranker that chooses what a checkpoint reads: its own, else the one shipped,
+    which counts words of questions and passages and depends on no model."""
+    own = checkpoint / RANKER
+    return own if own.is_file() else DEFAULT_CHECKPOINT / RANKER
 
 
 def needed_weights() -> list[str]:

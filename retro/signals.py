@@ -208,20 +208,6 @@ def agreement_signals(neighbours: NeighboursLike) -> dict[str, float]:
     }
 
 
-def match_prior(question: str, neighbours: NeighboursLike, idf: Idf) -> list[float]:
-    """How much worse than the best matching neighbour each one matches, [k], at most 0."""
-    scores = _match_scores(_overlaps(Question.read(question, idf), neighbours), neighbours)
-    return [score - max(scores) for score in scores]
-
-
-def best_matching(match: Sequence[float], most: int) -> list[int]:
-    """Places of the ``most`` neighbours that match best, in their order; of equal ones the first.
-
-    ``match``: as ``match_prior`` gives it, [k].
-    """
-    return sorted(sorted(range(len(match)), key=lambda i: -match[i])[:most])
-
-
 def match_signals(asked: Question, neighbours: NeighboursLike) -> dict[str, float]:
     """How much of the question, by rarity, the neighbours hold, and what the best one lacks."""
     overlaps = _overlaps(asked, neighbours)

@@ -319,6 +319,28 @@ def prior(
 
 
 @app.command()
+def ranker(
+    index: Index,
+    data: Data,
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint; its ranker.json is written.")],
+    limit: Annotated[int, typer.Option(min=10, help="Questions of each file.")] = 16000,
+    hold_out: HoldOut = 40,
+    seed: Annotated[int, typer.Option(help="Which questions.")] = 11,
+    threads: Threads = None,
+) -> None:
+    """Fit which of the passages that search finds are read; a question's passage, where its row
+    has one, must be in the index."""
+    import torch
+
+    from retro.ranking import FILE
+    from retro.train_ranker import fit
+
+    if threads:
+        torch.set_num_threads(threads)
+    fit(index, data, checkpoint / FILE, limit=limit, hold_out=hold_out, seed=seed)
+
+
+@app.command()
 def signals(
     index: Index,
     data: Data,

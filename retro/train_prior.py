@@ -18,7 +18,6 @@ from index.errors import UserError
 from retro.answer import Answerer
 from retro.examples import answer_spans
 from retro.reader import posterior, span_loss
-from retro.signals import match_prior
 from retro.train_head import Case, make_cases
 from retro.train_setup import present_documents
 from retro.windows import Rows, Window
@@ -71,7 +70,7 @@ def _losses(answerer: Answerer, case: Case) -> Tensor:
     logits, relevance = model.reader.row_logits(
         model.encoder(rows.ids, rows.mask, rows.segments), rows
     )
-    prior = logits.new_tensor(match_prior(case.question, found, answerer.retriever.idf))
+    prior = logits.new_tensor(found.scores - found.scores.max())
     right = _right(case.answers, windows, found.texts, logits).flatten(0, 1)[None]
     weighed = [logits + weight * prior[:, None, None] for weight in WEIGHTS]
     return torch.stack([_loss(each, relevance, rows, right) for each in weighed])

@@ -87,6 +87,9 @@ class LookUp:
     def find(self, questions: Sequence[str], k: int = 8) -> list[Neighbours]:
         return self.retriever.search_batch(questions, k)
 
+    def find_in(self, doc_id: str, question: str) -> Neighbours:
+        return self.retriever.document_neighbours(doc_id, question)
+
     def answer_batch(
         self,
         questions: Sequence[str],

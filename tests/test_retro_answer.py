@@ -12,11 +12,12 @@ import pytest
 import tiny
 
 from index.errors import UserError
-from retro.answer import BATCH, POLICY, Answerer, evidence
+from retro.answer import BATCH, POLICY, Answerer, evidence, model_sha256
 from retro.calibration import Calibration
 from retro.drafting import Draft
 from retro.policy import AbstentionPolicy
-from retro.signals import SIGNALS, match_prior
+from retro.ranking import DEPTH, FEATURES, Ranker
+from retro.signals import SIGNALS
 from retro.types import Answer, Reading
 from retro.uncertainty import ConfidenceHead, Factor, Feature
 
@@ -195,7 +196,7 @@ def test_hidden_documents_are_no_evidence(answerer: Answerer) -> None:
 
 
 def test_given_neighbours_are_not_searched(answerer: Answerer) -> None:
-    own = answerer.retriever.document_neighbours("gold", ASKED[0])
+    own = answerer.find_in("gold", ASKED[0])
     (answer,) = answerer.answer_batch([ASKED[0]], neighbours=[own])
     assert {e.doc_id for e in answer.evidence} == {"gold"}
     places = {(e.doc_id, e.start, e.end, e.highlighted) for e in answer.evidence}
@@ -206,7 +207,7 @@ def test_a_chosen_document_is_not_judged_by_how_a_search_went(answerer: Answerer
     near = Feature("dense_top1", "identity", 0.5, 0.1, -1.0)
     head = ConfidenceHead((Factor((near,), 0.0),), Calibration("platt", (1.0,), (0.0,)))
     answerer = Answerer(answerer.retriever, answerer.drafter, head, answerer.policy)
-    own = answerer.retriever.document_neighbours("gold", ASKED[0])
+    own = answerer.find_in("gold", ASKED[0])
     farther = replace(own, dense_top=own.dense_top + 0.5, lexical_top=own.lexical_top / 9)
     found = [own, farther, replace(own, searched=True), replace(farther, searched=True)]
     confidences = [a.confidence for a in answerer.answer_batch([ASKED[0]] * 4, neighbours=found)]
@@ -214,34 +215,50 @@ def test_a_chosen_document_is_not_judged_by_how_a_search_went(answerer: Answerer
     assert confidences[2] > confidences[3]
 
 
-def test_of_twice_as_many_the_neighbours_that_match_best_are_found(
-    answerer: Answerer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wide = answerer.retriever.search_batch(ASKED[:3], 6)
-    nearest_last = {0: 0.0, 3: -0.1, 5: -0.2}
-    monkeypatch.setattr(
-        "retro.answer.match_prior",
-        lambda _q, found, _idf: [nearest_last.get(i, -1.0) for i in range(len(found))],
+def by_shortness() -> Ranker:
+    """A ranker that prefers short texts: another order than any search's."""
+    linear = tuple(-float(name == "length") for name in FEATURES)
+    zeros, ones = (0.0,) * len(FEATURES), (1.0,) * len(FEATURES)
+    return Ranker(zeros, ones, linear, (), (), ())
+
+
+def test_of_all_that_search_finds_the_likeliest_are_kept_best_first(answerer: Answerer) -> None:
+    made = Answerer(
+        answerer.retriever, answerer.drafter, None, answerer.policy, ranker=by_shortness()
     )
-    for many, kept in zip(wide, answerer.find(ASKED[:3], 3), strict=True):
-        assert len(many) == 6
-        assert kept.chunk_ids.tolist() == [int(many.chunk_ids[i]) for i in nearest_last]
-    (hidden,) = answerer.find(ASKED[:1], 3, [set(wide[0].doc_ids[:1])])
+    wide = made.retriever.search_batch(ASKED[:3], DEPTH)
+    for many, kept in zip(wide, made.find(ASKED[:3], 3), strict=True):
+        assert len(many) > 3
+        words = {int(c): len(t.split()) for c, t in zip(many.chunk_ids, many.texts, strict=True)}
+        counts = [words[int(c)] for c in kept.chunk_ids]
+        assert counts == sorted(words.values())[:3]
+        assert kept.scores.tolist() == sorted(kept.scores, reverse=True)
+    (hidden,) = made.find(ASKED[:1], 3, [set(wide[0].doc_ids[:1])])
     assert wide[0].doc_ids[0] not in hidden.doc_ids
-    assert len(answerer.answer(ASKED[0], k=2).evidence) <= 2
+    assert len(made.answer(ASKED[0], k=2).evidence) <= 2
 
 
-def test_the_neighbours_that_match_best_are_read_and_no_others(answerer: Answerer) -> None:
-    found = answerer.retriever.search_batch(ASKED[:3], 8)
+def test_a_checkpoints_own_ranker_is_used_and_is_part_of_what_is_certified(
+    world: tiny.World, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(world.checkpoint, own)
+    before = model_sha256(own)
+    by_shortness().save(own / "ranker.json")
+    assert model_sha256(own) != before
+    assert Answerer.open(world.index, own).ranker == by_shortness()
+    assert Answerer.open(world.index, world.checkpoint).ranker != by_shortness()
+
+
+def test_the_first_neighbours_are_read_and_no_others(answerer: Answerer) -> None:
     made = Answerer(answerer.retriever, answerer.drafter, None, answerer.policy, num_read=2)
-    for question, n, chosen in zip(ASKED, found, made.chosen(ASKED[:3], found), strict=False):
-        match = match_prior(question, n, made.retriever.idf)
+    found = made.find(ASKED[:3], 8)
+    for question, n, chosen in zip(ASKED, found, made.chosen(found), strict=False):
         assert len(n) > 2
-        unread = set(range(len(n))) - set(chosen.places)
-        assert len(chosen.places) == 2
-        assert min(match[i] for i in chosen.places) >= max(match[i] for i in unread)
-        assert list(chosen.texts) == [n.texts[i] for i in chosen.places]
-        assert list(chosen.priors) == [match[i] for i in chosen.places]
+        unread = range(2, len(n))
+        assert list(chosen.places) == [0, 1]
+        assert list(chosen.texts) == list(n.texts[:2])
+        assert list(chosen.priors) == pytest.approx([0.0, float(n.scores[1] - n.scores[0])])
         (draft,) = made.drafts([question], [n])
         assert draft is not None
         assert draft.source in chosen.places
@@ -256,7 +273,7 @@ def test_what_is_read_is_read_as_if_it_alone_had_been_found(answerer: Answerer) 
     """Whatever its places among the neighbours: the draft's numbers are those of the two."""
     found = answerer.retriever.search(ASKED[0], 8)
     made = Answerer(answerer.retriever, answerer.drafter, None, answerer.policy, num_read=2)
-    [chosen] = made.chosen([ASKED[0]], [found])
+    [chosen] = made.chosen([found])
     [draft] = made.drafts([ASKED[0]], [found])
     [alone] = made.drafter.draft(
         [ASKED[0]], [chosen.windows], [chosen.texts], None, [chosen.priors]
@@ -269,11 +286,11 @@ def test_what_is_read_is_read_as_if_it_alone_had_been_found(answerer: Answerer) 
 
 
 def test_all_of_a_chosen_document_is_read(answerer: Answerer) -> None:
-    own = answerer.retriever.document_neighbours("gold", ASKED[0])
+    own = answerer.find_in("gold", ASKED[0])
     assert len(own) > 1
     made = Answerer(answerer.retriever, answerer.drafter, None, answerer.policy, num_read=1)
-    [whole] = made.chosen([ASKED[0]], [own])
-    [searched] = made.chosen([ASKED[0]], [replace(own, searched=True)])
+    [whole] = made.chosen([own])
+    [searched] = made.chosen([replace(own, searched=True)])
     assert (len(whole.places), len(searched.places)) == (len(own), 1)
 
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from retro.signals import SIGNALS, answer_signals, match_prior, retrieval_signals
+from retro.signals import SIGNALS, answer_signals, retrieval_signals
 
 RARE = {"who": 0.1, "the": 0.1, "tesla": 7.0, "coil": 6.0, "invented": 3.0, "year": 1.0}
 QUANTILES = [0.1, 0.2, 0.3, 0.4, 0.5]
@@ -203,11 +203,3 @@ def test_importing_the_signals_loads_no_model_and_no_index() -> None:
     heavy = "import sys, retro.signals, retro.uncertainty, retro.policy; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True)
     assert not {"torch", "faiss", "sklearn", "transformers"} & set(done.stdout.split())
-
-
-def test_the_best_match_has_prior_zero_and_what_matches_less_a_lower_one() -> None:
-    found = near("the Tesla coil", "he came to town", "a coil")
-    best, worst, some = match_prior(ASKED, found, idf)
-    assert best == 0.0
-    assert worst < some < 0.0
-    assert match_prior(ASKED, Fake(()), idf) == []

@@ -99,6 +99,8 @@ def test_what_is_measured_on_is_not_learned_from(made: dict[str, Rows]) -> None:
             for learned, part in (
                 ("short-questions.jsonl", "fit"),
                 ("short-questions.jsonl", "rest"),
+                ("asked-questions.jsonl", "fit"),
+                ("asked-questions.jsonl", "rest"),
                 (f"{name}-fit.jsonl", "rest"),
             )
         ),
@@ -157,6 +159,9 @@ def test_short_questions_have_answers_and_documents_are_whole(made: dict[str, Ro
     short = [(r["question"], r["answers"]) for r in made["short-questions.jsonl"]]
     assert [short[0], short[-1]] == [("w", ["x"]), ("e", ["y"])]
     assert len(short) == 2 + 50 + 50  # the rest of both sets' 700 are kept for the head
+    made_by_templates = ("e", ["y"])
+    asked = [(r["question"], r["answers"]) for r in made["asked-questions.jsonl"]]
+    assert asked == [row for row in short if row != made_by_templates]
     [whole] = made["wiki-passages.jsonl"]
     assert whole["text"] == "x" * 1000 + "\n\n" + "y" * 300 + "\nz"
 

@@ -44,6 +44,9 @@ questions, from the end, the passages make the database of both."""
 
 OPEN_REST, OPEN_FIT = 250, 400
 """Questions without passages, of each set, that are reported on, and that the head is fitted on."""
+ASKED = ("webquestions/webquestions", "nq_open/NQ-open.dev")
+MADE = ("entityquestions/train",)
+"""Sets without passages to learn from: asked by people, and made by templates."""
 
 
 def main(data: Path, out: Path) -> None:
@@ -101,7 +104,8 @@ def files(data: Path) -> Iterator[tuple[str, Iterable[Row]]]:
     for name, rows in open_questions(data):
         yield f"{name}-rest.jsonl", rows[:OPEN_REST]
         yield f"{name}-fit.jsonl", rows[OPEN_REST : OPEN_REST + OPEN_FIT]
-    yield "short-questions.jsonl", short_questions(data)
+    yield "short-questions.jsonl", short_questions(data, ASKED + MADE)
+    yield "asked-questions.jsonl", short_questions(data, ASKED)
     yield "wiki-passages.jsonl", documents(data / "corpus/wiki.jsonl.xz")
 
 
@@ -155,12 +159,13 @@ def of_open(row: Row) -> Row:
     return {"question": row["question"], "answers": row.get("answers") or row["answer"]}
 
 
-def short_questions(data: Path) -> Iterator[Row]:
-    """Questions like these, for ``retro train distant``: none of which is kept for the head."""
+def short_questions(data: Path, stems: Iterable[str]) -> Iterator[Row]:
+    """Questions like these, for ``retro train distant`` and ``ranker``: none of which is kept for
+    the head."""
     kept = {
         row["question"] for _, rows in open_questions(data) for row in rows[: OPEN_REST + OPEN_FIT]
     }
-    for name in ("webquestions/webquestions", "nq_open/NQ-open.dev", "entityquestions/train"):
+    for name in stems:
         rows = map(of_open, read(data / name))
         yield from (row for row in rows if row["question"] not in kept)
 
