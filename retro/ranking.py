@@ -159,26 +159,27 @@ def features(question: str, found: Neighbours, idf: Idf) -> Floats:
     """[k, F], columns as ``FEATURES`` names them."""
     asked = Question.read(question, idf)
     kinds = [kind for kind, said in _KINDS.items() if said.search(fold(question))]
+    if not len(found):
+        return np.zeros((0, len(FEATURES)))
     texts = zip(found.titles, found.texts, strict=True)
     read = [_read(asked, title, text, kinds) for title, text in texts]
-    columns = _searched(found)
-    columns |= {name: np.array([row[name] for row in read], dtype=float) for name in _TEXTUAL}
-    return np.stack([columns[name] for name in FEATURES], axis=1).reshape(-1, len(FEATURES))
+    columns = _searched(found) | {name: [row[name] for row in read] for name in read[0]}
+    return np.array([columns[name] for name in FEATURES], dtype=float).T
 
 
-def _searched(found: Neighbours) -> dict[str, NDArray[Any]]:
+def _searched(found: Neighbours) -> dict[str, Any]:
     """What search says of the neighbours."""
     cosines = 1.0 - np.asarray(found.distances, dtype=float)
     scores, bm25 = (np.asarray(x, dtype=float) for x in (found.scores, found.lexical))
     ranks = (np.asarray(x) for x in (found.dense_rank, found.lexical_rank))
     dense, lexical = (np.log1p(np.where(r < 0, OUTSIDE, r)) for r in ranks)
-    best = scores.max(initial=-np.inf)
+    best = scores.max()
     total: Counter[str] = Counter()
     for doc_id, score in zip(found.doc_ids, scores, strict=True):
         total[doc_id] += score
     siblings = Counter(found.doc_ids)
     return {
-        "nearness": cosines - cosines.max(initial=-np.inf),
+        "nearness": cosines - cosines.max(),
         "words": bm25 / max(bm25.max(initial=0.0), LEAST),
         "fused": scores - best,
         "dense_rank": dense,
@@ -187,23 +188,6 @@ def _searched(found: Neighbours) -> dict[str, NDArray[Any]]:
         "siblings": np.log([siblings[d] for d in found.doc_ids]),
         "document": np.array([total[d] / siblings[d] - best for d in found.doc_ids]),
     }
-
-
-_TEXTUAL = tuple(
-    name
-    for name in FEATURES
-    if name
-    not in {
-        "nearness",
-        "words",
-        "fused",
-        "dense_rank",
-        "lexical_rank",
-        "at_start",
-        "siblings",
-        "document",
-    }
-)
 
 
 def _read(asked: Question, title: str, text: str, kinds: Sequence[str]) -> dict[str, float]:

@@ -322,7 +322,7 @@ def prior(
 def ranker(
     index: Index,
     data: Data,
-    checkpoint: Annotated[Path, typer.Option(help="Checkpoint; its ranker.json is written.")],
+    out: Annotated[Path, typer.Option(help="File to write; a checkpoint's is its ranker.json.")],
     limit: Annotated[int, typer.Option(min=10, help="Questions of each file.")] = 16000,
     hold_out: HoldOut = 40,
     seed: Annotated[int, typer.Option(help="Which questions.")] = 11,
@@ -332,12 +332,11 @@ def ranker(
     has one, must be in the index."""
     import torch
 
-    from retro.ranking import FILE
     from retro.train_ranker import fit
 
     if threads:
         torch.set_num_threads(threads)
-    fit(index, data, checkpoint / FILE, limit=limit, hold_out=hold_out, seed=seed)
+    fit(index, data, out, limit=limit, hold_out=hold_out, seed=seed)
 
 
 @app.command()

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from index.disk import claim
 from index.errors import UserError
 from index.retriever import Neighbours, Retriever
 from retro.examples import read_jsonl
@@ -83,8 +84,9 @@ def fit(
     ``limit``: questions of each file. Those whose passage is not in the index are left out.
 
     Raises:
-        UserError: none is left.
+        UserError: none is left, or ``out`` cannot be written.
     """
+    claim(out.parent)
     retriever = Retriever.open(index)
     asked = _questions(retriever, data, limit=limit, hold_out=hold_out, seed=seed)
     titles = [one.title or one.question for one in asked]

@@ -211,7 +211,7 @@ def write(file: Path, rows: list[dict[str, object]]) -> None:
 def fitted(asked: Path, out: Path, *files: str, hold_out: int = 0) -> int:
     out.mkdir()
     data = [part for name in files for part in ("--data", str(asked / name))]
-    where = ["--index", str(asked / "index"), "--checkpoint", str(out)]
+    where = ["--index", str(asked / "index"), "--out", str(out / "ranker.json")]
     return cli.main(["train", "ranker", *where, *data, "--hold-out", str(hold_out)])
 
 
@@ -234,6 +234,18 @@ def test_held_out_titles_are_not_learned_from(asked: Path, tmp_path: Path) -> No
     assert fitted(asked, tmp_path / "fewer", "asked.jsonl", hold_out=4) == cli.DONE
     left = 3 * (len(tiny.DOCUMENTS) - 4)
     assert Ranker.load(ranker_of(tmp_path / "fewer")).statistics["num_questions"] == left
+
+
+def test_where_nothing_can_be_written_nothing_is_searched(
+    asked: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = asked / "asked.jsonl" / "ranker.json"
+    where = ["--index", str(asked / "index"), "--out", str(out)]
+    given = ["--data", str(asked / "asked.jsonl")]
+    assert cli.main(["train", "ranker", *where, *given]) == cli.USER_MISTAKE
+    shown = capsys.readouterr()
+    assert str(asked / "asked.jsonl") in shown.err
+    assert "searched" not in shown.out
 
 
 def test_questions_about_other_documents_fit_no_ranker(

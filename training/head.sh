@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# In the folder that prepare.sh filled: the ranker and the confidence head of a checkpoint, given as
-# the argument. An hour on two cores; what is collected already is not asked again.
+# In the folder that prepare.sh filled: the confidence head of a checkpoint, given as the argument.
+# An hour on two cores; what is collected already is not asked again.
 set -euo pipefail
 checkpoint=${1:?usage: head.sh CHECKPOINT}
 
@@ -8,8 +8,7 @@ signals() { # NAME INDEX DATA HELD-OUT-TITLES LIMIT [SEED]
   retro train signals --checkpoint "$checkpoint" --out "signals/$1.jsonl" \
     --index "$2-index" --data "$3" --hold-out "$4" --limit "$5" --seed "${6:-11}"
 }
-[ -f "$checkpoint/ranker.json" ] || retro train ranker --checkpoint "$checkpoint" \
-  --index wiki-index --data train-v1.1.jsonl --data asked-questions.jsonl
+cp ranker.json "$checkpoint/"
 mkdir -p signals
 signals all squad train-v1.1.jsonl 40 150
 signals hot hotpot-held hotpot-fit.jsonl 0 100

@@ -13,6 +13,8 @@ prepare() { # NAME INDEX DATA… [OPTIONS]
 
 for name in squad nq hotpot hotpot-held hop hop-held small0 small1 small2 wiki; do database "$name"; done
 
+[ -e ranker.json ] || retro train ranker --index wiki-index --data train-v1.1.jsonl \
+  --data asked-questions.jsonl --out ranker.json
 [ -e altered.jsonl ] || retro train alter --data train-v1.1.jsonl --limit 36000 --seed 5 --out altered.jsonl
 [ -e distant.jsonl ] || retro train distant --index wiki-index --data short-questions.jsonl \
   --depth 12 --longest 3000 --words 0.6 --out distant.jsonl
