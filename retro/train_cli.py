@@ -100,11 +100,15 @@ def alter(
     out: Annotated[Path, typer.Option(help="JSON lines to write: question, context.")],
     limit: Annotated[int | None, typer.Option(min=1, help="Questions to write.")] = None,
     seed: Annotated[int, typer.Option(help="Which questions, and what is exchanged.")] = 11,
+    way: Annotated[
+        list[str] | None,
+        typer.Option(help="name, number, opposite, negated or turned; default: all of them."),
+    ] = None,
 ) -> None:
     """Make questions that their passage does not answer, by a name, a number or a word."""
-    from retro.altered import write_altered
+    from retro.altered import SHARES, write_altered
 
-    write_altered(data, out, limit=limit, seed=seed)
+    write_altered(data, out, limit=limit, seed=seed, ways=way or tuple(SHARES))
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retro.altered import _NAME, _NUMBER, Swap, altered, negated, opposite
+from retro.altered import _NAME, _NUMBER, SHARES, Swap, altered, negated, opposite, turned
 from retro.cli import main
 
 CONTEXT = "In 1887 Anna Ek sold the largest mill of Oslo to Per Dahl, who did not pay."
@@ -59,6 +59,37 @@ def test_a_verb_is_negated(before: str) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("To whom did Anna Ek sell?", None),  # a word follows that no name ends before
+        ("Who bought a mill from Anna Ek?", "Who bought a mill from Per Dahl?"),
+        ("Who took Anna Ek's mill?", "Who took Per Dahl's mill?"),
+        ("Who sold the mill of the Anna Ek?", None),
+        ("Who was married to Anna Ek?", None),  # it may hold both ways
+        ("Who paid Per Dahl?", None),  # the answer itself
+        ("Who paid Ann Dahl?", None),  # not in the passage
+        ("Who paid for it?", None),
+    ],
+)
+def test_a_question_is_turned_round_by_its_answer(before: str, after: str | None) -> None:
+    assert turned(row(before), rng()) == after
+
+
+def test_a_question_is_not_turned_by_an_answer_that_is_no_name() -> None:
+    for answers in (["in 1887"], ["they did not pay"], []):
+        assert turned({**row("Who bought it from Anna Ek?"), "answers": answers}, rng()) is None
+
+
+def test_only_the_ways_that_are_asked_for_are_taken() -> None:
+    rows = [row("Who bought the largest mill from Anna Ek?") for _ in range(60)]
+    made = {way: {m["question"] for m in altered(rows, ways=[way])} for way in SHARES}
+    assert made["turned"] == {"Who bought the largest mill from Per Dahl?"}
+    assert made["opposite"] == {"Who bought the smallest mill from Anna Ek?"}
+    assert made["number"] == made["negated"] == set()
+    assert {m["question"] for m in altered(rows)} == made["turned"] | made["opposite"]
+
+
 def test_what_is_negated_already_stays_out() -> None:
     assert negated(row("Who did not pay?"), rng()) is None
     assert negated(row("Who didn't pay?"), rng()) is None
@@ -88,6 +119,15 @@ def test_the_command_writes_what_training_reads(
     assert [json.loads(line)["question"] for line in out.read_text().splitlines()] == [
         "Who sold the smallest mill?"
     ] * 2
+
+
+def test_a_way_that_is_none_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, out = tmp_path / "asked.jsonl", tmp_path / "altered.jsonl"
+    data.write_text(json.dumps(row("Who sold the largest mill?")) + "\n")
+    given = ["train", "alter", "--data", str(data), "--out", str(out)]
+    assert main([*given, "--way", "sideways"]) == 2
+    assert "sideways: choose from name, number" in capsys.readouterr().err
+    assert main([*given, "--way", "opposite", "--way", "turned"]) == 0
 
 
 def test_nothing_to_alter_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
