@@ -28,8 +28,10 @@ from retro.posteriors import ensemble, laplace
 from retro.prepared import Prepared
 from retro.processes import processes, tell
 from retro.prompts import Prompter
+from retro.ranking import DEPTH, Ranker
 from retro.retrofit import load_windower, read_checkpoint, retrofit
 from retro.sampling import save_members
+from retro.shipped import DEFAULT_CHECKPOINT, ranker_of
 from retro.text_data import TextSet, prepare_text
 from retro.train_lm import RETRIEVALS, Text, TextRecipe, bits_per_byte, train_text
 from retro.train_qa import (
@@ -47,8 +49,8 @@ if TYPE_CHECKING:
     from index.retriever import Retriever
     from index.store import TokenStore
 
-DEPTH = 24
-"""Neighbours searched for a question, from which distractors are drawn."""
+KEPT = 24
+"""Neighbours of a question from which distractors are drawn: those that would be read first."""
 
 NUM_CHECKED = 200
 """Held-out questions on which a run reports EM and F1 of its reading."""
@@ -352,11 +354,15 @@ def held_out_titles(titles: Iterable[str], count: int) -> set[str]:
 
 
 def search_all(retriever: Retriever, questions: Sequence[str]) -> list[list[int]]:
-    """Chunk ids of ``DEPTH`` neighbours of every question."""
+    """Chunk ids of the first ``KEPT`` neighbours of every question, as the ranker that is shipped
+    orders them."""
+    ranker = Ranker.load(ranker_of(DEFAULT_CHECKPOINT))
     out: list[list[int]] = []
     for begin in range(0, len(questions), 512):
-        found = retriever.search_batch(questions[begin : begin + 512], DEPTH)
-        out += [[int(c) for c in neighbours.chunk_ids] for neighbours in found]
+        part = questions[begin : begin + 512]
+        for question, found in zip(part, retriever.search_batch(part, DEPTH), strict=True):
+            ranked = ranker.rank(question, found, retriever.idf, KEPT)
+            out.append([int(chunk) for chunk in ranked.chunk_ids])
         print(f"\rsearched {len(out):,}/{len(questions):,}", end="", flush=True)
     print()
     return out

@@ -26,7 +26,9 @@ from retro.examples import Example, Sampler
 from retro.model import RetroForCausalLM
 from retro.prepared import Prepared
 from retro.prompts import Prompter
+from retro.ranking import DEPTH, Ranker
 from retro.retrofit import load, read_checkpoint, retrofit, write_checkpoint
+from retro.shipped import DEFAULT_CHECKPOINT, ranker_of
 from retro.train_prior import WEIGHTS, _right
 from retro.train_qa import (
     LOSSES,
@@ -495,7 +497,7 @@ def test_a_searched_set_holds_what_is_asked_about_or_found(
     ready: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Windows are those of the database's documents in order, without the others."""
-    monkeypatch.setattr(train_setup, "DEPTH", 2)
+    monkeypatch.setattr(train_setup, "KEPT", 2)
     source = (ready / "index", [ready / "asked.jsonl"], ready / "part.npz")
     given = {"hold_out": 0, "limit": None, "seed": 0}
     whole = train_setup.prepare(*source, searched=False, **given)
@@ -504,7 +506,9 @@ def test_a_searched_set_holds_what_is_asked_about_or_found(
     assert 1 <= len(part.table.chunks_of) <= 3 < len(whole.table.chunks_of)
     texts = [part.table.texts[chunk] for chunk in found]
     retriever = Retriever.open(ready / "index")
-    assert texts == list(retriever.search_batch([asked.question], 2)[0].texts)
+    ranker = Ranker.load(ranker_of(DEFAULT_CHECKPOINT))
+    read = ranker.rank(asked.question, retriever.search(asked.question, DEPTH), retriever.idf, 2)
+    assert texts == list(read.texts)
     [same] = [e for e in whole.examples if e.id == asked.id]
     assert [part.table.texts[c] for c in asked.gold] == [whole.table.texts[c] for c in same.gold]
     assert part.title(asked) == whole.title(same)
