@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 VERSION = 1
-FILE = "ranker.json"
 DEPTH = 64
 """Neighbours of a question that are ranked, of which the first ones are kept."""
 OUTSIDE = 100

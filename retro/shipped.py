@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 from index.weights import EMBEDDER
-from retro.ranking import FILE as RANKER
 
 DEFAULT_CHECKPOINT = Path(__file__).parent / "checkpoint"
+
+RANKER = "ranker.json"
 
 NUM_SAMPLES = 8
 """Monte-Carlo dropout samples with which its confidence head was fitted."""
