@@ -27,7 +27,7 @@ from retro.conflict import dispute_sides, dispute_signals, find_dispute
 from retro.drift import Monitor, watched
 from retro.own_head import FOLDER, OwnHead
 from retro.policy import AbstentionPolicy
-from retro.ranking import DEPTH, Ranker
+from retro.ranking import Ranker
 from retro.shipped import DEFAULT_CHECKPOINT, NUM_SAMPLES, ranker_of
 from retro.signals import (
     SEARCHED,
@@ -324,9 +324,7 @@ class Answerer:
     ) -> list[Neighbours]:
         """The ``k`` neighbours of each question that likeliest hold its answer, best first, of the
         ``DEPTH`` that search finds (``retro.ranking``); ``exclude`` as in ``answer_batch``."""
-        found = self.retriever.search_batch(list(questions), max(DEPTH, k), exclude)
-        idf = self.retriever.idf
-        return [self.ranker.rank(q, n, idf, k) for q, n in zip(questions, found, strict=True)]
+        return self.ranker.find(self.retriever, list(questions), k, exclude)
 
     def find_in(self, doc_id: str, question: str) -> Neighbours:
         """All windows of one document as the neighbours of a question, best first.

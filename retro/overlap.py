@@ -92,30 +92,52 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Passage:
+    """A title's stems, and a text's sentences with the stems of each."""
+
+    titled: frozenset[str]
+    sentences: list[str]
+    stems: list[list[str]]
+
+    @classmethod
+    def read(cls, title: str, text: str) -> Passage:
+        sentences = sentences_of(text)
+        return cls(frozenset(stems_of(title)), sentences, [stems_of(s) for s in sentences])
+
+
+@dataclass(frozen=True)
 class Overlap:
     """What one passage holds of a question.
 
     ``held``: stems of the question in its title or text. Shares, 0..1: ``cover``, by rarity, of
-    those; ``sentence``, by rarity, in its best sentence with the title; ``phrase``, of the adjacent
+    those; ``shares``, by rarity, in each sentence with the title; ``phrase``, of the adjacent
     content words; ``names_missing``, by rarity, of the names and numbers that it lacks.
     """
 
     held: frozenset[str]
     cover: float
-    sentence: float
+    shares: tuple[float, ...]
     phrase: float
     names_missing: float
 
     @classmethod
     def of(cls, asked: Question, title: str, text: str) -> Overlap:
         """Reads the passage once."""
-        titled = set(stems_of(title))
-        sentences = [stems_of(s) for s in sentences_of(text)]
-        held = titled.union(*sentences)
+        return cls.within(asked, Passage.read(title, text))
+
+    @classmethod
+    def within(cls, asked: Question, passage: Passage) -> Overlap:
+        """The same of a passage that was read."""
+        held = passage.titled.union(*passage.stems)
         return cls(
             held=frozenset(held & asked.rarity.keys()),
             cover=asked.share(held),
-            sentence=max(asked.share(titled.union(s)) for s in sentences),
-            phrase=asked.adjacent(chain.from_iterable(sentences)),
+            shares=tuple(asked.share(passage.titled.union(s)) for s in passage.stems),
+            phrase=asked.adjacent(chain.from_iterable(passage.stems)),
             names_missing=asked.share(asked.names - held),
         )
+
+    @property
+    def sentence(self) -> float:
+        """The largest of ``shares``."""
+        return max(self.shares)

@@ -8,7 +8,6 @@ equal support.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from index.errors import UserError
-from retro.records import write_record
+from retro.records import stored, write_record
 from retro.types import Reason
 
 
@@ -84,13 +83,8 @@ class AbstentionPolicy:
     @classmethod
     def load(cls, path: Path) -> AbstentionPolicy:
         """Raises UserError when the file is missing or does not hold these numbers."""
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{name: float(value) for name, value in stored.items()})
-        except OSError as e:
-            raise UserError(f"cannot read the abstention policy {path}: {e.strerror}") from e
-        except (ValueError, TypeError, AttributeError) as e:
-            raise UserError(f"{path} is not an abstention policy ({e}): write it again") from e
+        with stored(path, "an abstention policy", "write it again") as held:
+            return cls(**{name: float(value) for name, value in held.items()})
 
 
 def choose_threshold(

@@ -3,7 +3,7 @@
 Search finds neighbours by nearness and by words, fast, among millions; a ranker looks at the texts
 of the few that it found. A small network on what can be counted there, trained listwise: the
 softmax over a question's neighbours against those that hold the answer (ListNet: Cao et al. 2007,
-§4). Knows no encoder, no reader and no index.
+§4). Knows no encoder and no reader.
 
 Axes: k neighbours of a question, F features, U hidden units.
 """
@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 from index.disk import write_atomically
 from index.errors import UserError
 from index.lexical import fold
-from retro.overlap import LEAST, Idf, Question, sentences_of, stems_of
+from retro.overlap import LEAST, Idf, Overlap, Passage, Question, stems_of
+from retro.records import stored
 
 if TYPE_CHECKING:
-    from index.retriever import Neighbours
+    from index.retriever import Neighbours, Retriever
 
 Floats = NDArray[np.float64]
 
@@ -105,6 +106,18 @@ class Ranker:
         scores: Floats = x @ np.array(self.linear) + added
         return scores
 
+    def find(
+        self,
+        retriever: Retriever,
+        questions: Sequence[str],
+        k: int,
+        exclude: Sequence[Collection[str]] | None = None,
+    ) -> list[Neighbours]:
+        """The ``k`` likeliest of the ``DEPTH`` neighbours that search finds for each question;
+        ``exclude`` as ``Retriever.search_batch`` takes it."""
+        found = retriever.search_batch(questions, max(DEPTH, k), exclude)
+        return [self.rank(q, n, retriever.idf, k) for q, n in zip(questions, found, strict=True)]
+
     def rank(self, question: str, found: Neighbours, idf: Idf, k: int | None = None) -> Neighbours:
         """The ``k`` likeliest neighbours (default: all), likeliest first, with this score."""
         scores = self.score(features(question, found, idf)).astype(np.float32)
@@ -119,31 +132,26 @@ class Ranker:
     @classmethod
     def load(cls, file: Path) -> Ranker:
         """Raises UserError when the file is missing, broken, or of another version."""
-        try:
-            stored = json.loads(file.read_text(encoding="utf-8"))
-            if (stored["version"], tuple(stored["features"])) != (VERSION, FEATURES):
+        with stored(file, "a ranker", "fit it again: retro train ranker") as held:
+            if (held["version"], tuple(held["features"])) != (VERSION, FEATURES):
                 raise UserError(
                     f"{file}: a ranker of other features than this program counts; fit it again: "
                     "retro train ranker"
                 )
             mean, deviation, linear = (
-                _numbers(stored[name], len(FEATURES)) for name in ("mean", "deviation", "linear")
+                _numbers(held[name], len(FEATURES)) for name in ("mean", "deviation", "linear")
             )
-            rows = stored["hidden"]
+            rows = held["hidden"]
             return cls(
                 mean=mean,
                 deviation=deviation,
                 linear=linear,
                 hidden=tuple(_numbers(row, len(FEATURES)) for row in rows),
-                bias=_numbers(stored["bias"], len(rows)),
-                out=_numbers(stored["out"], len(rows)),
-                data_hash=str(stored["data_hash"]),
-                statistics=dict(stored["statistics"]),
+                bias=_numbers(held["bias"], len(rows)),
+                out=_numbers(held["out"], len(rows)),
+                data_hash=str(held["data_hash"]),
+                statistics=dict(held["statistics"]),
             )
-        except OSError as e:
-            raise UserError(f"cannot read the ranker {file}: {e.strerror}") from e
-        except (ValueError, KeyError, TypeError) as e:
-            raise UserError(f"{file} is no ranker ({e!r}); fit it again: retro train ranker") from e
 
 
 def _numbers(values: Sequence[float], count: int) -> tuple[float, ...]:
@@ -191,30 +199,26 @@ def _searched(found: Neighbours) -> dict[str, Any]:
 
 def _read(asked: Question, title: str, text: str, kinds: Sequence[str]) -> dict[str, float]:
     """What is counted in one neighbour's title and text."""
-    words, named = asked.rarity.keys(), stems_of(title)
-    titled = set(named)
-    parts = sentences_of(text)
-    stems = [stems_of(part) for part in parts]
-    alone = [asked.share(set(s)) for s in stems]
-    joined = [asked.share(titled.union(s)) for s in stems]
-    pairs = [asked.share(titled.union(a, b)) for a, b in pairwise(stems)]
-    flat = [stem for s in stems for stem in s]
-    held = titled.union(flat)
-    best = parts[int(np.argmax(joined))]
+    passage = Passage.read(title, text)
+    overlap = Overlap.within(asked, passage)
+    words, titled, shares = asked.rarity.keys(), passage.titled, overlap.shares
+    alone = [asked.share(set(stems)) for stems in passage.stems]
+    pairs = [asked.share(titled.union(a, b)) for a, b in pairwise(passage.stems)]
+    best = passage.sentences[int(np.argmax(shares))]
     return {
-        "cover": asked.share(held),
-        "sentence": max(joined),
+        "cover": overlap.cover,
+        "sentence": overlap.sentence,
         "sentence_alone": max(alone),
-        "pair": max(pairs, default=max(joined)),
-        "mean_sentence": sum(joined) / len(joined),
+        "pair": max(pairs, default=overlap.sentence),
+        "mean_sentence": sum(shares) / len(shares),
         "title": asked.share(titled),
         "titled": len(titled & words) / max(1, len(titled)),
-        "phrase": asked.adjacent(flat),
-        "names_missing": asked.share(asked.names - held),
-        "all_names": bool(asked.names) and asked.names <= held,
-        "rarest": asked.rarest in held,
-        "sentences": np.log(len(parts)),
-        "length": np.log1p(len(flat)),
+        "phrase": overlap.phrase,
+        "names_missing": overlap.names_missing,
+        "all_names": bool(asked.names) and asked.names <= overlap.held,
+        "rarest": asked.rarest in overlap.held,
+        "sentences": np.log(len(passage.sentences)),
+        "length": np.log1p(sum(map(len, passage.stems))),
         **{kind: kind in kinds and _has_new(kind, best, words) for kind in _KINDS},
     }
 

@@ -40,7 +40,16 @@ BaseDecoder = Annotated[
     typer.Option(help="How the base decoder learns: not, by adapters, whole."),
 ]
 Encoder = Annotated[str, typer.Option(help="Neighbour encoder to tokenise for.")]
+Seed = Annotated[int, typer.Option(help="Which questions.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads; default: torch's own.")]
+
+
+def _use(threads: int | None) -> None:
+    """Sets how many threads torch takes, if a number is given."""
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
 
 
 @app.command()
@@ -122,7 +131,7 @@ def hops(
     ],
     out: Annotated[Path, typer.Option(help="JSON lines to write: question, context, answers.")],
     limit: Annotated[int | None, typer.Option(min=1, help="Questions of --data to use.")] = None,
-    seed: Annotated[int, typer.Option(help="Which questions.")] = 11,
+    seed: Seed = 11,
 ) -> None:
     """Make rows that teach to find the name that leads from one passage to the next."""
     from retro.hops import write_hops
@@ -309,16 +318,13 @@ def prior(
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint; the weight is written there.")],
     limit: Annotated[int, typer.Option(min=10, help="Questions to ask.")] = 200,
     hold_out: HoldOut = 40,
-    seed: Annotated[int, typer.Option(help="Which questions.")] = 11,
+    seed: Seed = 11,
     threads: Threads = None,
 ) -> None:
     """Fit how much search counts when the answers of several passages are weighed."""
-    import torch
-
     from retro.train_prior import fit_prior
 
-    if threads:
-        torch.set_num_threads(threads)
+    _use(threads)
     fit_prior(index, data, checkpoint, limit=limit, hold_out=hold_out, seed=seed)
 
 
@@ -329,17 +335,14 @@ def ranker(
     out: Annotated[Path, typer.Option(help="File to write; a checkpoint's is its ranker.json.")],
     limit: Annotated[int, typer.Option(min=10, help="Questions of each file.")] = 16000,
     hold_out: HoldOut = 40,
-    seed: Annotated[int, typer.Option(help="Which questions.")] = 11,
+    seed: Seed = 11,
     threads: Threads = None,
 ) -> None:
     """Fit which of the passages that search finds are read; a question's passage, where its row
     has one, must be in the index."""
-    import torch
-
     from retro.train_ranker import fit
 
-    if threads:
-        torch.set_num_threads(threads)
+    _use(threads)
     fit(index, data, out, limit=limit, hold_out=hold_out, seed=seed)
 
 
@@ -351,7 +354,7 @@ def signals(
     out: Annotated[Path, typer.Option(help="JSON lines to write; a run cut off goes on there.")],
     limit: Annotated[int, typer.Option(min=10, help="Questions, each under 3 conditions.")] = 500,
     hold_out: HoldOut = 40,
-    seed: Annotated[int, typer.Option(help="Which questions.")] = 11,
+    seed: Seed = 11,
     threads: Threads = None,
 ) -> None:
     """Ask questions with and without their passage in the database, and keep the signals.
@@ -362,12 +365,9 @@ def signals(
     With --hold-out N only questions of the N titles that `retro train qa` left out are used;
     0 uses all (then give questions that the model was not trained on).
     """
-    import torch
-
     from retro.train_head import collect
 
-    if threads:
-        torch.set_num_threads(threads)
+    _use(threads)
     collect(index, data, checkpoint, out, limit=limit, hold_out=hold_out, seed=seed)
 
 
@@ -414,12 +414,9 @@ def head(
             policy = replace(policy, chain_below=chain_below)
         fit(rows, checkpoint, seed, threshold, policy)
         return
-    import torch
-
     from retro.own_head import refit
     from retro.shipped import DEFAULT_CHECKPOINT
 
-    if threads:
-        torch.set_num_threads(threads)
+    _use(threads)
     assert index is not None
     refit(index, checkpoint or DEFAULT_CHECKPOINT, limit=limit, seed=seed)

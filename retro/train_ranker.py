@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from index.disk import claim
 from index.errors import UserError
 from index.retriever import Neighbours, Retriever
-from retro.examples import read_jsonl
+from retro.examples import numbers_by_text, read_jsonl
 from retro.overlap import Idf
 from retro.ranking import DEPTH, FEATURES, Ranker, features
 from retro.text import contains_answer
-from retro.train_setup import held_out_titles
+from retro.train_setup import held_out_titles, present_documents
 
 HIDDEN = 32
 EPOCHS, BATCH, RATE, DECAY = 8, 128, 5e-3, 1e-2
@@ -149,10 +149,8 @@ def _questions(
     retriever: Retriever, data: Sequence[Path], *, limit: int, hold_out: int, seed: int
 ) -> list[Asked]:
     """At most ``limit`` answerable questions of each file."""
-    passages: dict[str, set[str]] = {}
-    for row in retriever.store.present():
-        document = retriever.store.document(row)
-        passages.setdefault(_key(document.text), set()).add(document.id)
+    documents = present_documents(retriever)
+    passages = {text: documents[n].id for text, n in numbers_by_text(documents).items()}
     rng = np.random.default_rng(seed)
     asked: list[Asked] = []
     for file in data:
@@ -168,17 +166,14 @@ def _questions(
     return asked
 
 
-def _asked(row: dict[str, Any], passages: dict[str, set[str]]) -> Asked | None:
+def _asked(row: dict[str, Any], passages: Mapping[str, str]) -> Asked | None:
     """A question without a passage, or with one that is a document of the index."""
     text = row.get("context")
-    documents = passages.get(_key(text)) if text else None
-    if text and not documents:
+    own = passages.get(text.strip()) if text else None
+    if text and own is None:
         return None
+    documents = None if own is None else {own}
     return Asked(row["question"], tuple(row["answers"]), str(row.get("title") or ""), documents)
-
-
-def _key(text: str) -> str:
-    return "".join(text.split())
 
 
 def _lists(retriever: Retriever, asked: Sequence[Asked]) -> Lists:

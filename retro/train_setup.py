@@ -28,7 +28,7 @@ from retro.posteriors import ensemble, laplace
 from retro.prepared import Prepared
 from retro.processes import processes, tell
 from retro.prompts import Prompter
-from retro.ranking import DEPTH, Ranker
+from retro.ranking import Ranker
 from retro.retrofit import load_windower, read_checkpoint, retrofit
 from retro.sampling import save_members
 from retro.shipped import DEFAULT_CHECKPOINT, ranker_of
@@ -359,10 +359,8 @@ def search_all(retriever: Retriever, questions: Sequence[str]) -> list[list[int]
     ranker = Ranker.load(ranker_of(DEFAULT_CHECKPOINT))
     out: list[list[int]] = []
     for begin in range(0, len(questions), 512):
-        part = questions[begin : begin + 512]
-        for question, found in zip(part, retriever.search_batch(part, DEPTH), strict=True):
-            ranked = ranker.rank(question, found, retriever.idf, KEPT)
-            out.append([int(chunk) for chunk in ranked.chunk_ids])
+        found = ranker.find(retriever, questions[begin : begin + 512], KEPT)
+        out += [[int(c) for c in neighbours.chunk_ids] for neighbours in found]
         print(f"\rsearched {len(out):,}/{len(questions):,}", end="", flush=True)
     print()
     return out

@@ -35,6 +35,7 @@ from retro.calibration import (
     logistic,
     logit,
 )
+from retro.records import stored
 
 VERSION = 2
 NUM_FOLDS = 5
@@ -128,27 +129,22 @@ class ConfidenceHead:
     @classmethod
     def load(cls, path: Path) -> ConfidenceHead:
         """Raises UserError when the file is missing, broken, or of another version."""
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            if stored["version"] != VERSION:
+        with stored(path, "a confidence head", "fit it again") as held:
+            if held["version"] != VERSION:
                 raise UserError(
-                    f"confidence head {path} has version {stored['version']}, this program reads "
+                    f"confidence head {path} has version {held['version']}, this program reads "
                     f"version {VERSION}: fit it again"
                 )
-            knots = stored["calibration"]
+            knots = held["calibration"]
             return cls(
                 factors=tuple(
                     Factor(tuple(Feature(**f) for f in factor["features"]), float(factor["bias"]))
-                    for factor in stored["factors"]
+                    for factor in held["factors"]
                 ),
                 calibration=Calibration(knots["kind"], tuple(knots["x"]), tuple(knots["y"])),
-                data_hash=str(stored["data_hash"]),
-                statistics=dict(stored["statistics"]),
+                data_hash=str(held["data_hash"]),
+                statistics=dict(held["statistics"]),
             )
-        except OSError as e:
-            raise UserError(f"cannot read the confidence head {path}: {e.strerror}") from e
-        except (ValueError, KeyError, TypeError) as e:
-            raise UserError(f"{path} is not a confidence head ({e!r}): fit it again") from e
 
 
 def fit_head(
