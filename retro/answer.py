@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,10 +53,9 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Chosen:
-    """The neighbours of one question that are read: their ``places`` among those found, and of
-    each its window, its text and what search says of it: its score, at most 0, minus the best."""
+    """The first neighbours of one question, which are read: of each its window, its text and what
+    search says of it: its score minus the best one's, at most 0."""
 
-    places: Sequence[int]
     windows: Sequence[Window]
     texts: Sequence[str]
     priors: Sequence[float]
@@ -275,7 +275,7 @@ class Answerer:
         self, questions: Sequence[str], found: Sequence[Neighbours]
     ) -> list[Bridge | None]:
         """The likeliest bridge of each question, read in the first of its neighbours."""
-        windows = self.windows_of(found, [range(len(n))[:READ_FOR_BRIDGES] for n in found])
+        windows = self.windows_of(found, [READ_FOR_BRIDGES] * len(found))
         readings = self.drafter.read([first_hop(q) for q in questions], windows)
         return [
             best_bridge(question, neighbours.texts[:READ_FOR_BRIDGES], read)
@@ -312,8 +312,8 @@ class Answerer:
                 given,
                 [c.priors for c in chosen],
             )
-            for i, draft, c in zip(held, drafts, chosen, strict=True):
-                out[i] = draft.among(c.places, len(found[i]))
+            for i, draft in zip(held, drafts, strict=True):
+                out[i] = draft.among(len(found[i]))
         return out
 
     def find(
@@ -338,24 +338,23 @@ class Answerer:
     def chosen(self, found: Sequence[Neighbours]) -> list[Chosen]:
         """Of each question's neighbours, best first, those that are read: the first ``num_read``.
         Those that were not searched for, a document that somebody chose, are all read."""
-        places = [range(len(n))[: self.num_read if n.searched else None] for n in found]
-        windows = self.windows_of(found, places)
+        counts = [min(len(n), self.num_read) if n.searched else len(n) for n in found]
+        windows = self.windows_of(found, counts)
         return [
-            Chosen(here, read, n.texts[: len(here)], (n.scores - n.scores.max())[here].tolist())
-            for here, read, n in zip(places, windows, found, strict=True)
+            Chosen(read, n.texts[:count], (n.scores - n.scores.max())[:count].tolist())
+            for count, read, n in zip(counts, windows, found, strict=True)
         ]
 
-    def windows_of(
-        self, found: Sequence[Neighbours], places: Sequence[Sequence[int]]
-    ) -> list[list[Window]]:
-        """The neighbours at ``places`` as the reader takes them, tokenised together."""
-        both = list(zip(found, places, strict=True))
+    def windows_of(self, found: Sequence[Neighbours], counts: Sequence[int]) -> list[list[Window]]:
+        """Of each question's neighbours the first ``counts``, as the reader takes them, tokenised
+        together."""
+        both = list(zip(found, counts, strict=True))
         flat = self.drafter.windower.windows(
-            [n.texts[i] for n, here in both for i in here],
-            [n.titles[i] for n, here in both for i in here],
+            [text for n, count in both for text in n.texts[:count]],
+            [title for n, count in both for title in n.titles[:count]],
         )
         source = iter(flat)
-        return [[next(source) for _ in here] for here in places]
+        return [list(islice(source, len(n.texts[:count]))) for n, count in both]
 
     def _decide(
         self,

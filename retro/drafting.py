@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,8 +32,6 @@ DROPOUT_NEIGHBOURS = 2
 LIKELIEST_SPANS = 16
 """Spans among which those that say the same as an answer are looked for."""
 
-_T = TypeVar("_T")
-
 
 @dataclass(frozen=True)
 class Draft:
@@ -53,20 +51,15 @@ class Draft:
     signals: dict[str, float]
     readings: tuple[Reading, ...] = ()
 
-    def among(self, places: Sequence[int], num: int) -> Draft:
-        """The same draft with its neighbours at their ``places`` among ``num``, of which the
-        others were not read: in these no answer stands."""
-        at = {place: i for i, place in enumerate(places)}
-
-        def spread(values: Sequence[_T], nothing: _T) -> tuple[_T, ...]:
-            return tuple(values[at[i]] if i in at else nothing for i in range(num))
-
+    def among(self, num: int) -> Draft:
+        """The same draft with its neighbours the first among ``num``, of which the others were not
+        read: in these no answer stands."""
+        unread = num - len(self.scores)
         return replace(
             self,
-            source=places[self.source] if self.source >= 0 else -1,
-            spans=spread(self.spans, None),
-            scores=spread(self.scores, 0.0),
-            readings=spread(self.readings, Reading(0, 0, 0.0)),
+            spans=self.spans + (None,) * unread,
+            scores=self.scores + (0.0,) * unread,
+            readings=self.readings + (Reading(0, 0, 0.0),) * unread,
         )
 
 

@@ -256,21 +256,19 @@ def test_the_first_neighbours_are_read_and_no_others(answerer: Answerer) -> None
     for question, n, chosen in zip(ASKED, found, made.chosen(found), strict=False):
         assert len(n) > 2
         unread = range(2, len(n))
-        assert list(chosen.places) == [0, 1]
         assert list(chosen.texts) == list(n.texts[:2])
         assert list(chosen.priors) == pytest.approx([0.0, float(n.scores[1] - n.scores[0])])
         (draft,) = made.drafts([question], [n])
         assert draft is not None
-        assert draft.source in chosen.places
+        assert draft.source in (0, 1)
         for values in (draft.scores, draft.spans, draft.readings):
             assert len(values) == len(n)
         assert all(draft.scores[i] == 0 and draft.spans[i] is None for i in unread)
         assert all(draft.readings[i] == Reading(0, 0, 0.0) for i in unread)
-        assert sum(draft.scores[i] > 0 for i in chosen.places) == 2
+        assert all(draft.scores[i] > 0 for i in (0, 1))
 
 
 def test_what_is_read_is_read_as_if_it_alone_had_been_found(answerer: Answerer) -> None:
-    """Whatever its places among the neighbours: the draft's numbers are those of the two."""
     found = answerer.retriever.search(ASKED[0], 8)
     made = Answerer(answerer.retriever, answerer.drafter, None, answerer.policy, num_read=2)
     [chosen] = made.chosen([found])
@@ -280,9 +278,8 @@ def test_what_is_read_is_read_as_if_it_alone_had_been_found(answerer: Answerer) 
     )
     assert draft is not None
     assert (draft.text, draft.signals) == (alone.text, alone.signals)
-    assert [draft.scores[i] for i in chosen.places] == list(alone.scores)
-    assert [draft.spans[i] for i in chosen.places] == list(alone.spans)
-    assert chosen.places[alone.source] == draft.source
+    assert (draft.scores[:2], draft.spans[:2]) == (alone.scores, alone.spans)
+    assert draft.source == alone.source
 
 
 def test_all_of_a_chosen_document_is_read(answerer: Answerer) -> None:
@@ -291,18 +288,13 @@ def test_all_of_a_chosen_document_is_read(answerer: Answerer) -> None:
     made = Answerer(answerer.retriever, answerer.drafter, None, answerer.policy, num_read=1)
     [whole] = made.chosen([own])
     [searched] = made.chosen([replace(own, searched=True)])
-    assert (len(whole.places), len(searched.places)) == (len(own), 1)
+    assert (len(whole.windows), len(searched.windows)) == (len(own), 1)
 
 
-def test_a_draft_without_a_source_has_none_among_more(answerer: Answerer) -> None:
-    draft = Draft("x", -1, (None,), (0.5,), {}, (Reading(1, 2, 0.3),))
-    assert draft.among([1], 3) == Draft(
-        "x",
-        -1,
-        (None,) * 3,
-        (0.0, 0.5, 0.0),
-        {},
-        (Reading(0, 0, 0.0), Reading(1, 2, 0.3), Reading(0, 0, 0.0)),
+def test_of_neighbours_that_were_not_read_a_draft_says_nothing() -> None:
+    draft = Draft("x", 0, ((3, 4),), (0.5,), {}, (Reading(1, 2, 0.3),))
+    assert draft.among(2) == Draft(
+        "x", 0, ((3, 4), None), (0.5, 0.0), {}, (Reading(1, 2, 0.3), Reading(0, 0, 0.0))
     )
 
 

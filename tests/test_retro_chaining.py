@@ -155,7 +155,7 @@ def test_bridges_are_looked_for_in_the_first_neighbours_alone(
 
 def test_what_every_passage_alone_says_is_what_a_draft_says(answerer: Answerer) -> None:
     [found] = answerer.retriever.search_batch([QUESTION], 3)
-    windows = answerer.windows_of([found], [range(len(found))])
+    windows = answerer.windows_of([found], [len(found)])
     [draft] = answerer.drafter.draft([QUESTION], windows, [found.texts])
     [alone] = answerer.drafter.read([QUESTION], windows)
     assert [(r.start, r.end) for r in alone] == [(r.start, r.end) for r in draft.readings]
