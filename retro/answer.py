@@ -123,8 +123,8 @@ class Answerer:
         retriever = Retriever.open(index, where=where)
         model = load(folder)
         model.fold()
-        if fast_integers(model.device):
-            model.in_eight_bits()
+        if integers := fast_integers(model.device):
+            model.in_eight_bits(integers)
         windower = load_windower(model.config.encoder_name, model.config.base_name)
         tokenizer = windower.decoder
         retriever.manifest.check_tokenizer(tokenizer_fingerprint(tokenizer), model.config.base_name)

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from index.errors import UserError
 
-GROUP = 8
-"""Rows of like length that are encoded together."""
+GROUP = 3
+"""Rows of like length that are encoded together: few, so that what is between two products
+stays in the processor's cache."""
 
 FAMILIES = ("bert", "mpnet")
 """Pretrained encoders that can be taken: post-norm, with learned positions."""

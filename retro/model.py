@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from index.devices import Integers
 from retro.attention import ChunkedCrossAttention, EncodedNeighbours
 from retro.config import RetroConfig
 from retro.context import (
@@ -323,16 +324,16 @@ class RetroForCausalLM(PreTrainedModel, GenerationMixin):
         self.encoder.fold()
         self.config.encoder |= {"lora_rank": 0, "lora_from": 0}
 
-    def in_eight_bits(self) -> None:
-        """Rounds what reads and writes to 8 bits (``retro.eight_bit``), to answer faster where that
-        is so: the encoder, cross-attention and the decoder's layers, unless adapters stand beside
-        these. Span reader, gate and output head stay as they are; nothing can be trained or saved
-        any more."""
+    def in_eight_bits(self, integers: Integers) -> None:
+        """Rounds what reads and writes to 8 bits (``retro.eight_bit``), to answer faster where the
+        processor multiplies ``integers`` fast: the encoder, cross-attention and, but for adapters
+        beside them, the decoder's layers (not for AVX2: a few tokens at a time are no faster).
+        Span reader, gate and output head stay as they are; nothing can be trained or saved."""
         parts: list[nn.Module] = [self.encoder, self.cca]
-        if self.config.base_training != "lora":
+        if self.config.base_training != "lora" and integers != "avx2":
             parts += decoder_layers(self.base, self.base.config.model_type)
         for part in parts:
-            in_eight_bits(part)
+            in_eight_bits(part, integers)
 
     def read(self, rows: Rows) -> NeighbourContext:
         """Encodes the neighbours of a batch, and where they belong to one chunk (a question),

@@ -35,13 +35,15 @@ def test_bfloat16_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("has", "expected"),
     [
-        ({"avx512_vnni": True}, True),
-        ({"avx512_vnni": True, "amx_bf16": True}, False),
-        ({"avx2": True}, False),
+        ({"avx512_f": True, "avx512_vnni": True, "avx2": True}, "vnni"),
+        ({"avx512_f": True, "avx512_vnni": True, "avx2": True, "amx_bf16": True}, None),
+        ({"avx512_f": True, "avx2": True}, None),
+        ({"avx2": True}, "avx2"),
+        ({}, None),
     ],
 )
 def test_integers_where_they_are_fast(
-    has: dict[str, object], expected: bool, monkeypatch: pytest.MonkeyPatch
+    has: dict[str, object], expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
     assert fast_integers(CPU) == expected

@@ -11,6 +11,7 @@ import tiny
 import torch
 from torch import Tensor
 
+from index.devices import Integers
 from index.errors import UserError
 from retro.context import NeighbourContext, arranged
 from retro.families import FAMILIES, attention_of, decoder_layers
@@ -619,8 +620,9 @@ def test_folded_adapters_read_alike_and_can_be_saved(
         torch.testing.assert_close(again.encoder.run(x, seen), unfolded, atol=0.05, rtol=0.05)
 
 
+@pytest.mark.parametrize("integers", ["vnni", "avx2"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_in_eight_bits_it_says_nearly_the_same(family: str) -> None:
+def test_in_eight_bits_it_says_nearly_the_same(family: str, integers: Integers) -> None:
     made = tiny.model(family)
     tokens = ids(2, 9)
     exact = [made.gate, made.base.get_output_embeddings(), made.reader.start, made.reader.end]
@@ -628,11 +630,13 @@ def test_in_eight_bits_it_says_nearly_the_same(family: str) -> None:
     with torch.no_grad():
         alone = made(tokens).logits
         together = made(tokens, neighbours=made.read(tiny.rows(QUESTIONS))).logits
-        made.in_eight_bits()
+        made.in_eight_bits(integers)
         rounded = made(tokens).logits
         read = made(tokens, neighbours=made.read(tiny.rows(QUESTIONS))).logits
     assert 0 < (read - together).norm() / together.norm() < 0.05
-    if family != "gpt2":  # whose layers are no linear ones
+    if integers == "avx2":  # few tokens at a time are no faster: the decoder stays
+        assert torch.equal(rounded, alone)
+    elif family != "gpt2":  # whose layers are no linear ones
         assert 0 < (rounded - alone).norm() / alone.norm() < 0.05
     assert not any(isinstance(m, torch.nn.Linear) for m in made.encoder.modules())
     assert not any(isinstance(m, torch.nn.Linear) for m in made.cca.modules())
@@ -646,7 +650,7 @@ def test_a_decoder_with_adapters_is_not_rounded(folders: tuple[Path, Path]) -> N
     tune(made, "lora")
     with torch.no_grad():
         before = made(ids(1, M)).logits
-        made.in_eight_bits()
+        made.in_eight_bits("vnni")
         assert torch.equal(made(ids(1, M)).logits, before)
     assert not any(isinstance(m, torch.nn.Linear) for m in made.encoder.modules())
 
