@@ -107,7 +107,8 @@ class Drafter:
         encoder, top = self.model.encoder, first_dropped(self.model)
         x = encoder.embed(rows.ids, rows.segments)
         below = encoder.run_by_length(x, rows.mask, last=top)
-        context = self.model.read_states(rows, encoder.run(below, rows.mask, first=top))
+        states = encoder.run_by_length(below, rows.mask, first=top)
+        context = self.model.read_states(rows, states)
         assert context.spans is not None
         likely = [
             _likeliest(context.spans, b, *pair)

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from index.errors import UserError
 
 GROUP = 3
-"""Rows of like length that are encoded together: few, so that what is between two products
-stays in the processor's cache."""
+"""Rows that a CPU encodes together: few, so that what is between two products stays in its cache,
+and those of like length."""
 
 FAMILIES = ("bert", "mpnet")
 """Pretrained encoders that can be taken: post-norm, with learned positions."""
@@ -351,16 +351,18 @@ class NeighbourEncoder(nn.Module):
         near: Tensor = self.distances(buckets).permute(2, 0, 1)
         return (bias + near).clamp(min=torch.finfo(dtype).min)
 
-    def run_by_length(self, x: Tensor, mask: Tensor, last: int | None = None) -> Tensor:
-        """``run`` from the first layer; on a CPU rows of like length together, cut to it: their
-        padding costs no time. Rows are padded at their end; states of padding are undefined."""
+    def run_by_length(
+        self, x: Tensor, mask: Tensor, first: int = 0, last: int | None = None
+    ) -> Tensor:
+        """``run``; on a CPU rows of like length together, cut to it: their padding costs no time.
+        Rows are padded at their end; states of padding are undefined."""
         if x.device.type != "cpu":
-            return self.run(x, mask, last=last)
+            return self.run(x, mask, first=first, last=last)
         out = torch.zeros_like(x)
         lengths = mask.sum(1)
         for rows in lengths.argsort(stable=True).split(GROUP):
             size = int(lengths[rows].max()) if len(rows) else 0
-            out[rows, :size] = self.run(x[rows, :size], mask[rows, :size], last=last)
+            out[rows, :size] = self.run(x[rows, :size], mask[rows, :size], first=first, last=last)
         return out
 
     def suffix_samples(
@@ -390,7 +392,9 @@ class NeighbourEncoder(nn.Module):
                 draw_mask(shape, self.config.dropout, generator, x).repeat_interleave(rows, 0)
                 for _ in range(EncoderLayer.num_dropouts)
             ]
-            x = layer.finish(x, attended, None, drawn)
+            size = GROUP if x.device.type == "cpu" else len(x)
+            parts = zip(*(t.split(size) for t in (x, attended, *drawn)), strict=True)
+            x = torch.cat([layer.finish(y, given, None, masks) for y, given, *masks in parts])
         return x.view(num_samples, rows, *x.shape[1:])
 
 

@@ -158,8 +158,8 @@ def test_rows_of_like_length_together_are_the_rows_as_they_stand() -> None:
     mask = torch.arange(12) < torch.randint(1, 13, (len(ids), 1))
     with torch.no_grad():
         x = made.embed(ids, segments)
-        for last in (None, 1):
-            expected, found = made.run(x, mask, last=last), made.run_by_length(x, mask, last)
+        for layers in ({}, {"last": 1}, {"first": 1}):
+            expected, found = made.run(x, mask, **layers), made.run_by_length(x, mask, **layers)
             torch.testing.assert_close(found[mask], expected[mask])
 
 
