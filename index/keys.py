@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 Keys = NDArray[np.float32]
-BATCH_TOKENS = 4096
+BATCH_TOKENS = 2048
 
 
 class KeyEncoder(Protocol):

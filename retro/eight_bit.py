@@ -81,7 +81,7 @@ def _avx2(weight: Tensor, scale: Tensor) -> Product:
     zeros = torch.zeros(len(weight), dtype=torch.int32)
 
     def product(rounded: Tensor) -> Tensor:
-        unsigned = rounded.view(torch.uint8).bitwise_xor(128)  # one more than it by 128
+        unsigned = rounded.view(torch.uint8).bitwise_xor(128)  # each more by 128
         product: Tensor = torch.ops.onednn.qlinear_pointwise(
             *(unsigned, 1.0, 128, packed, scale, zeros, None),
             *(1.0, 0, torch.float32, "none", [], ""),
