@@ -36,7 +36,7 @@ def fast_integers(device: torch.device | None = None) -> Integers | None:
     """By which instructions 8-bit integers are multiplied faster than ``fast_dtype``, if they are.
 
     Measured on an encoder of 12 layers, rounding included (``retro.eight_bit``): with AVX-512 VNNI
-    1.45 times as fast as bfloat16, with AVX2 alone 1.5 times as fast as float32. With AMX, which
+    1.45 times as fast as bfloat16, with AVX2 alone 1.6 times as fast as float32. With AMX, which
     multiplies bfloat16 faster, and with AVX-512 without VNNI it was not measured: no.
     """
     import torch

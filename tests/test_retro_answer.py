@@ -291,10 +291,15 @@ def test_all_of_a_chosen_document_is_read(answerer: Answerer) -> None:
     assert (len(whole.windows), len(searched.windows)) == (len(own), 1)
 
 
-def test_of_neighbours_that_were_not_read_a_draft_says_nothing() -> None:
-    draft = Draft("x", 0, ((3, 4),), (0.5,), {}, (Reading(1, 2, 0.3),))
-    assert draft.among(2) == Draft(
-        "x", 0, ((3, 4), None), (0.5, 0.0), {}, (Reading(1, 2, 0.3), Reading(0, 0, 0.0))
+@pytest.mark.parametrize(("source", "span"), [(0, (3, 4)), (-1, None)])
+def test_of_neighbours_that_were_not_read_a_draft_says_nothing(
+    source: int, span: tuple[int, int] | None
+) -> None:
+    draft = Draft("x", source, (span,), (0.5,), {}, (Reading(1, 2, 0.3),))
+    unread = Reading(0, 0, 0.0)
+    assert draft.among(3) == Draft(
+        *("x", source, (span, None, None), (0.5, 0.0, 0.0), {}),
+        readings=(Reading(1, 2, 0.3), unread, unread),
     )
 
 
