@@ -101,17 +101,20 @@ def test_what_is_added_is_embedded_there_too(cluster: Any, tmp_path: Path) -> No
 def test_the_command_joins_the_cluster_that_the_environment_names(
     cluster: Any, tmp_path: Path
 ) -> None:
-    """In a process of its own: this one has joined already."""
+    """In a process of its own: this one has joined already. It tells in a file, for Ray itself
+    prints that a node was lost, even one that it lost before."""
+    told = tmp_path / "told"
     code = (
-        "import ray; from index.engines import on_ray; from index.keys import HashingKeyEncoder;"
-        "print(len(next(on_ray(HashingKeyEncoder(), [['text']]))));"
-        "print(ray.get_runtime_context().gcs_address)"
+        "import ray, sys;"
+        "from index.engines import on_ray; from index.keys import HashingKeyEncoder;"
+        "told = open(sys.argv[1], 'w'); keys = next(on_ray(HashingKeyEncoder(), [['text']]));"
+        "print(len(keys), ray.get_runtime_context().gcs_address, file=told)"
     )
     environment = os.environ | {"RAY_ADDRESS": cluster.address, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.stdout.split() == ["1", cluster.address], done.stderr[-2000:]
+    command = [sys.executable, "-c", code, str(told)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert told.read_text().split() == ["1", cluster.address]
 
 
 def test_keys_come_back_in_order(cluster: Any) -> None:
