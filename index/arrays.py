@@ -107,7 +107,10 @@ def in_blocks(array: Array, size: int) -> Iterator[Array]:
 def give_back(array: Array) -> None:
     """Pages of a mapped array that were read no longer count as this process's memory: reading
     on, they would add up to the size of the array."""
-    pages = getattr(array.base, "_mmap", None)
+    base = array.base
+    while type(base) is np.ndarray:  # a view of a view
+        base = base.base
+    pages = getattr(base, "_mmap", None)
     if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
         pages.madvise(mmap.MADV_DONTNEED)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from index.milvus_store import MilvusStore
 from index.progress import bar
 from index.recipe import Recipe
 from index.request import differences
+from index.reuse import Held, earlier, origin, set_aside, whole_keys
 from index.sources import Document, Skipped
 from index.store import StoreWriter, TokenStore
 
@@ -44,7 +46,7 @@ class Entry:
     """A document on its way into an index.
 
     ``origin``: number of the base and chunk there from which its keys are copied; None if they
-    are to be computed.
+    are to be computed, or copied from where the same document is held.
     """
 
     document: Document
@@ -58,7 +60,8 @@ def open_work(out: Path, request: Request, progress: bool) -> Work:
     if work is None:
         return Work.begin(out, request)
     if changed := differences(work.request, request):
-        _say(f"{out}: starting anew, other than last time: {changed}", progress)
+        kept = "; keys of documents that stay are copied" if set_aside(work, request) else ""
+        _say(f"{out}: starting anew, other than last time: {changed}{kept}", progress)
     elif not work.intact():
         _say(f"{out}: starting anew, files of the unfinished build are gone", progress)
     else:
@@ -75,18 +78,23 @@ def assemble(
     *,
     encode: Encode = nothing_new,
     bases: Sequence[Array] = (),
+    held: Sequence[Held] = (),
     progress: bool = True,
 ) -> Manifest:
     """Makes, or goes on making, the version that ``work`` is for, and publishes it.
 
     ``entries`` is read only if the store is not whole yet. ``bases`` are the keys [chunks, dim]
-    of the indexes that entries come from; ``encode`` makes those of the others.
+    of the indexes that entries come from; those of others are copied if they are ``held``, there
+    or by work that was set aside, else ``encode`` makes them.
 
     Raises:
         UserError: no entry is a document; the work is dropped.
     """
+    held = [*held, *earlier(work)]
+    known = partial(origin, held=held, number=len(bases))
+    bases = [*bases, *(one.keys for one in held)]
     try:
-        stored = work.stage("store") or _write_store(work, recipe, entries, progress)
+        stored = work.stage("store") or _write_store(work, recipe, entries, known, progress)
     except UserError:
         work.drop()
         raise
@@ -137,7 +145,11 @@ def read_skipped(folder: Path) -> Iterator[Skipped]:
 
 
 def _write_store(
-    work: Work, recipe: Recipe, entries: Iterable[Entry | Skipped], progress: bool
+    work: Work,
+    recipe: Recipe,
+    entries: Iterable[Entry | Skipped],
+    known: Callable[[Document], tuple[int, int] | None],
+    progress: bool,
 ) -> dict[str, Any]:
     """Documents, tokens, what was left out, and beside the files where keys come from."""
     first: Skipped | None = None
@@ -150,7 +162,7 @@ def _write_store(
         for entry in bar(entries, "Reading", "doc", progress):
             if isinstance(entry, Entry):
                 writer.add(entry.document, entry.tokens)
-                origins.extend(entry.origin or (-1, -1))
+                origins.extend(entry.origin or known(entry.document) or (-1, -1))
                 continue
             first = first or entry
             num_skipped += not entry.kept
@@ -199,7 +211,7 @@ def _write_keys(
 ) -> None:
     """Keys of ``title. N``, float16 [chunks, dim], shard by shard, from the first missing one."""
     file, shape = work.files / "keys.npy", (len(store), dim)
-    done = _whole_keys(work, shape)
+    done = whole_keys(work, shape)
     if done:
         _say(f"continuing at chunk {done:,} of {len(store):,}", progress)
     else:
@@ -207,13 +219,14 @@ def _write_keys(
         reserve(scratch, np.float16, shape)
         scratch.replace(file)
     origins = mapped(work.folder / "origins.npy")
-    texts = ([key_text(store, n) for n in new] for _, new in _shards(store, origins, done) if new)
+    shards = partial(_shards, store, origins, [len(base) for base in bases], done)
+    texts = ([key_text(store, n) for n in chunks[new]] for chunks, _, new in shards() if new.any())
     computed = encode(texts)
     with bar(None, "Keys", "chunk", progress, len(store), done) as line:
-        for chunks, new in _shards(store, origins, done):
-            keys = _copied(store, chunks, dim, origins, bases)
-            if new:
-                keys[np.isin(chunks, new)] = next(computed)
+        for chunks, places, new in shards():
+            keys = _copied(places, dim, bases)
+            if new.any():
+                keys[new] = next(computed)
             start = int(chunks[0])
             _write_shard(file, start, keys)
             work.note({"shard": [start, len(keys), sha256(keys.tobytes()).hexdigest()]})
@@ -221,12 +234,18 @@ def _write_keys(
 
 
 def _shards(
-    store: TokenStore, origins: Array, done: int
-) -> Iterator[tuple[NDArray[np.int64], list[int]]]:
-    """The chunks of every shard from ``done`` on, and which of them need their keys computed."""
+    store: TokenStore, origins: Array, sizes: Sequence[int], done: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]]:
+    """The chunks of every shard from ``done`` on; base and row there of each one's key [n, 2]; and
+    which are new: no base, of so many keys each, has theirs."""
     for part in _parts(store, done):
         chunks = np.asarray(part)
-        yield chunks, chunks[origins[store.document_rows()[chunks], 0] < 0].tolist()
+        rows = store.document_rows()[chunks]
+        base, first = origins[rows].T
+        place = first + chunks - store.first_chunks()[rows]
+        known = (base >= 0) & (base < len(sizes))
+        new = ~known | (place >= np.array([*sizes, 0])[np.where(known, base, -1)])
+        yield chunks, np.where(new, -1, [base, place]).T, new
 
 
 def _parts(store: TokenStore, first: int) -> Iterator[range]:
@@ -237,21 +256,12 @@ def _parts(store: TokenStore, first: int) -> Iterator[range]:
         store.give_back()
 
 
-def _copied(
-    store: TokenStore,
-    chunks: NDArray[np.int64],
-    dim: int,
-    origins: Array,
-    bases: Sequence[Array],
-) -> NDArray[np.float16]:
-    """Keys of some chunks, float16 [n, dim], copied where a base has them; the others are unset."""
-    rows = store.document_rows()[chunks]
-    base, first = origins[rows].T
-    places = first + chunks - store.first_chunks()[rows]
-    keys = np.empty((len(chunks), dim), dtype=np.float16)
+def _copied(places: NDArray[np.int64], dim: int, bases: Sequence[Array]) -> NDArray[np.float16]:
+    """Keys, float16 [n, dim], of ``places`` (base, row), [n, 2]; those of no base are unset."""
+    keys = np.empty((len(places), dim), dtype=np.float16)
     for number, held in enumerate(bases):
-        kept = np.flatnonzero(base == number)
-        keys[kept] = held[places[kept]]
+        kept = np.flatnonzero(places[:, 0] == number)
+        keys[kept] = held[places[kept, 1]]
         give_back(held)
     return keys
 
@@ -261,19 +271,6 @@ def _write_shard(file: Path, start: int, keys: NDArray[np.float16]) -> None:
     whole = np.lib.format.open_memmap(file, "r+")
     whole[start : start + len(keys)] = keys
     whole.flush()
-
-
-def _whole_keys(work: Work, shape: tuple[int, int]) -> int:
-    """How many keys, from the first on, are on disk as they were noted in the journal."""
-    done = 0
-    with_keys = (work.files / "keys.npy").exists()
-    keys = mapped(work.files / "keys.npy") if with_keys else np.empty((0, 0), np.float16)
-    for start, count, digest in work.notes("shard") if keys.shape == shape else ():
-        part = keys[start : start + count].copy()
-        give_back(keys)
-        if start == done and sha256(part.tobytes()).hexdigest() == digest:
-            done += count
-    return done
 
 
 def _write_dense(work: Work, recipe: Recipe, progress: bool) -> dict[str, Any]:

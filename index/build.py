@@ -19,6 +19,7 @@ from index.manifest import Manifest
 from index.milvus_store import check_uri
 from index.recipe import Recipe, lasting
 from index.request import is_done, request
+from index.reuse import replaced
 from index.sources import Document, Item, Skipped, read_documents
 from index.weights import EMBEDDER, load_tokenizer
 
@@ -48,7 +49,8 @@ def build_index(
     ``engine``: where keys are computed, in this process or on a Ray cluster.
     Near duplicates are left out unless ``keep_duplicates``, and before them what ``filters`` say.
     Until the last step nothing that was in ``out`` changes. A build that was killed or broke goes
-    on where it stood when it is started again, and gives the same bytes.
+    on where it stood when it is started again, and gives the same bytes. Of documents that ``out``
+    holds, or a build left unfinished there, the keys are copied (``index.reuse``).
 
     Raises:
         UserError: a source does not exist, no document has any text, ``out`` holds something
@@ -71,13 +73,14 @@ def build_index(
         check_type(faiss, recipe.dim)
     wanted = request("build", out, recipe, sources=sources, **filters.identity())
     with locked(out) as finished:
+        held = replaced(out, wanted)
+        wanted["bases"] = [one.fingerprint for one in held]
         if is_done(finished, wanted):
             return Manifest.read(out)
         work = open_work(out, wanted, progress)
         entries = tokenized(items, decoder)
-        return assemble(
-            work, recipe, entries, encode=encode_with(encoder, engine), progress=progress
-        )
+        encode = encode_with(encoder, engine)
+        return assemble(work, recipe, entries, encode=encode, held=held, progress=progress)
 
 
 def tokenized(items: Iterable[Item], tokenizer: Any) -> Iterator[Entry | Skipped]:

@@ -4,6 +4,8 @@
     DIR/.building/journal.jsonl   what of it is whole: a line is written after its data is flushed
     DIR/.building/files/          becomes the version's folder
     DIR/.building/manifest.json   becomes the index's; once it is there, nothing is left to make
+    DIR/.earlier/                 unfinished work that another request cannot go on with, kept for
+                                  its keys until a version is published
 
 A build works in that hidden folder. Only when all is written and flushed does ``files`` get its
 version's name and the manifest point at it. Killed, it leaves the index as it was; the same
@@ -28,6 +30,7 @@ from index.errors import UserError
 from index.manifest import NAME, FileRecord, Manifest, is_index, versions
 
 WORK = ".building"
+EARLIER = ".earlier"
 PLAN = "plan.json"
 Request = dict[str, Any]
 """What is to be made, as plain JSON: another request is another index."""
@@ -38,7 +41,7 @@ def check_out(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; give a folder with --out")
     if out.is_dir() and not is_index(out):
-        foreign = [f.name for f in out.iterdir() if f.name != WORK]
+        foreign = [f.name for f in out.iterdir() if f.name not in (WORK, EARLIER)]
         if foreign and not (out / WORK / PLAN).exists():
             raise UserError(
                 f"{out}: no index but other files ({min(foreign)}, …); give a new folder with --out"
@@ -48,8 +51,8 @@ def check_out(out: Path) -> None:
 class Work:
     """An unfinished version of the index in ``out``, and what of it is whole."""
 
-    def __init__(self, out: Path) -> None:
-        self.out, self.folder = out, out / WORK
+    def __init__(self, out: Path, name: str = WORK) -> None:
+        self.out, self.folder = out, out / name
         self.files = self.folder / "files"
         self._journal = self.folder / "journal.jsonl"
         plan = json.loads((self.folder / PLAN).read_text(encoding="utf-8"))
@@ -74,10 +77,10 @@ class Work:
         return cls(out)
 
     @classmethod
-    def found(cls, out: Path) -> Work | None:
+    def found(cls, out: Path, name: str = WORK) -> Work | None:
         """The unfinished work in ``out``; None if there is none, or none that can be read."""
         try:
-            return cls(out)
+            return cls(out, name)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -136,12 +139,19 @@ class Work:
         for folder in versions(self.out):
             if folder.name != published.version:
                 shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(self.out / EARLIER, ignore_errors=True)
         self.drop()
         return published
 
     def is_whole(self) -> bool:
         """Whether nothing is left but to publish it."""
         return (self.folder / NAME).exists() or (self.out / self.version).exists()
+
+    def set_aside(self) -> None:
+        """Makes room for other work, which may copy this one's keys; drops what was set aside."""
+        shutil.rmtree(self.out / EARLIER, ignore_errors=True)
+        self.folder.rename(self.out / EARLIER)
+        flush(self.out)
 
     def drop(self) -> None:
         """Forgets the work and its files."""

@@ -1,6 +1,6 @@
 """Kills the writing of an index at many points, starts it again, and compares every byte.
 
-    python tests/index_kills.py FOLDER build|add [POINTS]
+    python tests/index_kills.py FOLDER build|rebuild|add [POINTS]
 
 Run by ``test_index_kills.py`` in a process of its own, which forks one child for each attempt: a
 child dies without any clean-up right before it opens, syncs, maps, renames or removes a file.
@@ -82,6 +82,7 @@ def attempts(folder: Path) -> dict[str, tuple[Attempt, Path | None]]:
     grown = {"encoder": encoder, "tokenizer": tokenizer, "progress": False}
     return {
         "build": (lambda out: build_index([old, new], out, **settings), None),
+        "rebuild": (lambda out: build_index([old, new], out, **settings), folder / "base"),
         "add": (lambda out: add_documents(out, [new], **grown), folder / "base"),
     }
 

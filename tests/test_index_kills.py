@@ -14,7 +14,7 @@ ATTEMPTS = 3
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="each kill needs a process: os.fork")
-@pytest.mark.parametrize("operation", ["build", "add"])
+@pytest.mark.parametrize("operation", ["build", "rebuild", "add"])
 def test_a_kill_loses_nothing(tmp_path: Path, operation: str) -> None:
     """Whatever step a kill hits, the same command ends with the same bytes, and embeds no more
     than the shard it was at a second time. ``python tests/index_kills.py`` tries every step."""
