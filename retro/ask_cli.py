@@ -195,14 +195,17 @@ def in_words(answer: Answer) -> str:
     if way := answer.way():
         lines.append(way)
     if answer.evidence:
+        first, *others = answer.evidence[:SHOWN]
         mark = answer.reason is None  # a withheld guess is not pointed at
-        lines += ["", near, *(_passage(e, mark) for e in answer.evidence[:SHOWN])]
+        whole = len(first.text) if mark else SHOWN_WIDTH  # what proves it may stand sentences away
+        lines += ["", near, _passage(first, mark, whole), *(_passage(e, mark) for e in others)]
     return "\n".join(lines)
 
 
-def _passage(evidence: Evidence, mark: bool) -> str:
-    """Title and the words around the answer, the answer in [brackets]; else the first words."""
-    text, width = evidence.text, SHOWN_WIDTH
+def _passage(evidence: Evidence, mark: bool, width: int = SHOWN_WIDTH) -> str:
+    """Title and ``width`` characters of words on both sides of the answer, the answer in
+    [brackets]; else the first words."""
+    text = evidence.text
     start = end = 0
     if mark and evidence.highlighted:
         start, end = (x - evidence.window_start for x in (evidence.start, evidence.end))

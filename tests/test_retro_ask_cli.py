@@ -64,6 +64,19 @@ def test_a_long_passage_is_cut_between_words_around_the_answer() -> None:
     assert plain == "  T (d): short text"
 
 
+def test_the_passage_that_answers_is_shown_whole(world: tiny.World) -> None:
+    """What proves an answer may stand sentences behind its first mention."""
+    text = " ".join(["The Danube is long."] * 40 + ["It flows through Vienna."])
+    source = Evidence("d", "T", text, 4, 10, 0.1, 0.9, highlighted=True)
+    asked = Answerer.open(world.index, world.checkpoint, num_samples=0).answer(QUESTION)
+    answer = replace(asked, answer="Danube", reason=None)
+    shown = ask_cli.in_words(replace(answer, evidence=(source, source))).splitlines()[-2:]
+    assert shown[0].endswith("It flows through Vienna.")
+    assert "Vienna" not in shown[1]
+    declined = replace(answer, answer=None, reason="insufficient", evidence=(source,))
+    assert "Vienna" not in ask_cli.in_words(declined)
+
+
 def test_declining_in_words_says_why(world: tiny.World, capsys: pytest.CaptureFixture[str]) -> None:
     assert ask(world, "--threshold", "1", QUESTION) == cli.DONE
     shown = lines(capsys)
