@@ -74,7 +74,7 @@ browser:
 	  echo "browser: could not install chromium; install it yourself (the page's tests need it)"; fi
 
 test: setup weights browser
-	@HF_HUB_OFFLINE=1 $(RUN) -m pytest $(ARGS)
+	@HF_HUB_OFFLINE=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 check: check-static test
 

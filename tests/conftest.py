@@ -25,12 +25,16 @@ REAL = "test_end_to_end"
 
 @pytest.fixture(autouse=True, scope="module")
 def one_number_format(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Random stand-ins decide by a hair: in float32 they decide alike on every processor."""
+    """Random stand-ins decide by a hair: in float32 they decide alike on every processor. They
+    are small, and other tests run beside them: one thread is faster than two."""
     if request.module.__name__ == REAL:
         yield
         return
     import torch
 
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cpu, "get_capabilities", dict)
         yield
+    torch.set_num_threads(threads)
