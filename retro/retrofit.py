@@ -177,6 +177,11 @@ def _check_base(config: RetroConfig, folder: Path) -> None:
         )
 
 
+def is_base(name: str, config: RetroConfig) -> bool:
+    """Whether a decoder, by name, local folder or hub id, is the one of a model."""
+    return name == config.base_name or tensors_sha256(resolve(name)) == config.base_hash
+
+
 def load_base(name: str | None, dtype: torch.dtype) -> Any:
     """A pretrained decoder by name, local folder or hub id, without gradients."""
     if name is None:

@@ -18,7 +18,11 @@ Data = Annotated[
 ]
 Out = Annotated[Path, typer.Option(help="Checkpoint folder; a run that was cut off goes on there.")]
 Start = Annotated[
-    Path | None, typer.Option(help="Checkpoint to start from; default: base and encoder alone.")
+    Path | None,
+    typer.Option(
+        help="Checkpoint to start from, 'shipped': the one that comes with the package; default: "
+        "base and encoder alone."
+    ),
 ]
 Stage = Annotated[str, typer.Option(help="reader (encoder and spans) or answer (decoder).")]
 Searched = Annotated[
@@ -39,6 +43,13 @@ BaseDecoder = Annotated[
     Literal["frozen", "lora", "full"],
     typer.Option(help="How the base decoder learns: not, by adapters, whole."),
 ]
+Decoder = Annotated[
+    str | None,
+    typer.Option(
+        help="Name, folder or hub id of the decoder to RETROfit; default: the one whose tokens the "
+        "index holds (retro index build --tokenizer)."
+    ),
+]
 Encoder = Annotated[str, typer.Option(help="Neighbour encoder to tokenise for.")]
 Seed = Annotated[int, typer.Option(help="Which questions.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads; default: torch's own.")]
@@ -52,6 +63,14 @@ def _use(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
+def _checkpoint(start: Path | None) -> Path | None:
+    """The folder that ``--start`` names."""
+    from retro.shipped import DEFAULT_CHECKPOINT
+
+    shipped = start == Path("shipped") and not start.exists()
+    return DEFAULT_CHECKPOINT if shipped else start
+
+
 @app.command()
 def prepare(
     index: Index,
@@ -61,6 +80,7 @@ def prepare(
     hold_out: HoldOut = 40,
     limit: Annotated[int | None, typer.Option(min=1, help="Questions to keep.")] = None,
     seed: Annotated[int, typer.Option(help="Which questions are kept.")] = 11,
+    decoder: Decoder = None,
     encoder: Encoder = "minilm",
 ) -> None:
     """Tokenise passages and questions, search distractors, and write one training file.
@@ -77,6 +97,7 @@ def prepare(
         hold_out=hold_out,
         limit=limit,
         seed=seed,
+        decoder=decoder,
         encoder=encoder,
     )
 
@@ -193,7 +214,7 @@ def qa(
         seed=seed,
     )
     data = Prepared.mixture(prepared)
-    run_qa(config, data, out, start, threads)
+    run_qa(config, data, out, _checkpoint(start), threads)
 
 
 @app.command()
@@ -235,6 +256,7 @@ def prepare_text(
     k: Annotated[int, typer.Option("-k", min=1, help="Neighbours a chunk.")] = 2,
     limit: Annotated[int | None, typer.Option(min=1, help="Sequences to keep.")] = None,
     seed: Annotated[int, typer.Option(help="Which sequences, and which documents to hold.")] = 11,
+    decoder: Decoder = None,
     encoder: Encoder = "minilm",
 ) -> None:
     """Cut an index's documents into sequences and find every chunk's neighbours elsewhere."""
@@ -247,6 +269,7 @@ def prepare_text(
         num_neighbours=k,
         limit=limit,
         seed=seed,
+        decoder=decoder,
         encoder=encoder,
     )
 
@@ -296,7 +319,7 @@ def lm(
         encoder=encoder,
         base=base,
     )
-    run_text(recipe, TextSet.load(prepared), out, start, threads)
+    run_text(recipe, TextSet.load(prepared), out, _checkpoint(start), threads)
 
 
 @app.command()

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 import torch
 
+from index.chunks import tokenizer_fingerprint
 from index.disk import claim
 from index.errors import UserError
+from index.recipe import lasting
 from index.sources import Document
 from retro.examples import (
     Example,
@@ -29,7 +31,7 @@ from retro.prepared import Prepared
 from retro.processes import processes, tell
 from retro.prompts import Prompter
 from retro.ranking import Ranker
-from retro.retrofit import load_windower, read_checkpoint, retrofit
+from retro.retrofit import is_base, load_windower, read_checkpoint, retrofit
 from retro.sampling import save_members
 from retro.shipped import DEFAULT_CHECKPOINT, ranker_of
 from retro.text_data import TextSet, prepare_text
@@ -48,12 +50,19 @@ from retro.tuning import Base, tune
 if TYPE_CHECKING:
     from index.retriever import Retriever
     from index.store import TokenStore
+    from retro.windows import Windower
 
 KEPT = 24
 """Neighbours of a question from which distractors are drawn: those that would be read first."""
 
 NUM_CHECKED = 200
 """Held-out questions on which a run reports EM and F1 of its reading."""
+
+READS = ("encoder", "reader")
+"""Parts of a model that know no decoder; what its configuration says of reading, and of writing."""
+
+READING = "chunk_size num_neighbours num_read neighbour_len max_span prior_weight dropout_layers"
+WRITING = "cca_layers cca_dropout copy_head context_neighbours lora_rank"
 
 Asked = tuple[int, dict[str, Any]]
 """The number of the document that a question is about, and the question's row."""
@@ -68,24 +77,30 @@ def prepare(
     hold_out: int,
     limit: int | None,
     seed: int,
-    base: str = "smollm2-135m",
+    decoder: str | None = None,
     encoder: str = "minilm",
 ) -> Prepared:
     """Everything ``run_qa`` needs, in one file; with ``limit`` only that many questions, drawn
     evenly, and those of the held-out titles. With ``searched`` it holds the windows of the
-    documents that are asked about or found, and not the whole database.
+    documents that are asked about or found, and not the whole database. ``decoder``: whose base
+    is to be RETROfitted; default: whose tokens the index holds.
 
     Raises:
-        UserError: no question's passage is in the index, documents were removed from it, or
-            ``out`` cannot be written.
+        UserError: no question's passage is in the index, documents were removed from it, it holds
+            another decoder's tokens, all titles are held out, or ``out`` cannot be written.
     """
     claim(out.parent)
     retriever = _open_compact(index)
+    windower, base = _windower(retriever, decoder, encoder)
     documents = present_documents(retriever)
-    windower = load_windower(encoder, base)
     rows = _about(documents, (row for path in data for row in read_jsonl(path)))
     titles = [documents[own].title for own, _ in rows]
     held = held_out_titles(titles, hold_out)
+    if held and held.issuperset(titles):
+        raise UserError(
+            f"--hold-out {hold_out}: the questions are of {len(held)} titles, and none is left to "
+            "learn from; give less"
+        )
     rows = _drawn(rows, [title in held for title in titles], limit, seed)
     found = search_all(retriever, [row["question"] for _, row in rows]) if searched else None
     used = _used(retriever.store, [own for own, _ in rows], found)
@@ -179,13 +194,19 @@ def run_qa(
 def reading_of(
     prepared: Prepared, model: RetroForCausalLM, config: TrainConfig
 ) -> tuple[Reading, list[Example]]:
-    """What a stage trains on, without the held-out titles; and their questions, to be checked."""
+    """What a stage trains on, without the held-out titles; and their questions, to be checked.
+
+    Raises:
+        UserError: nothing is left to train on.
+    """
     windower = load_windower(prepared.encoder, prepared.base)
     keep = [
         i
         for i, e in enumerate(prepared.examples)
         if prepared.title(e) not in prepared.held and (e.gold or config.stage == "reader")
     ]
+    if not keep:
+        raise UserError("--prepared: no question to learn from, all are held out or not answered")
     learned = [prepared.examples[i] for i in keep]
     found = prepared.retrieved
     sampler = Sampler(
@@ -254,20 +275,21 @@ def prepare_sequences(
     num_neighbours: int,
     limit: int | None,
     seed: int,
-    base: str = "smollm2-135m",
+    decoder: str | None = None,
     encoder: str = "minilm",
 ) -> TextSet:
-    """Everything ``run_text`` needs, in one file.
+    """Everything ``run_text`` needs, in one file; ``decoder`` as in ``prepare``.
 
     Raises:
-        UserError: there is no text to model, documents were removed from the index, or ``out``
-            cannot be written.
+        UserError: there is no text to model, documents were removed from the index, it holds
+            another decoder's tokens, or ``out`` cannot be written.
     """
     claim(out.parent)
     retriever = _open_compact(index)
+    windower, base = _windower(retriever, decoder, encoder)
     data = prepare_text(
         retriever,
-        load_windower(encoder, base),
+        windower,
         num_chunks=num_chunks,
         num_neighbours=num_neighbours,
         limit=limit,
@@ -347,6 +369,18 @@ def _open_compact(index: Path) -> Retriever:
     return retriever
 
 
+def _windower(retriever: Retriever, decoder: str | None, encoder: str) -> tuple[Windower, str]:
+    """What tokenises for an encoder and a decoder, and the decoder's name.
+
+    Raises:
+        UserError: the index holds another decoder's tokens.
+    """
+    name = lasting(decoder or retriever.manifest.tokenizer)
+    windower = load_windower(encoder, name)
+    retriever.manifest.check_tokenizer(tokenizer_fingerprint(windower.decoder), name)
+    return windower, name
+
+
 def held_out_titles(titles: Iterable[str], count: int) -> set[str]:
     """The same ``count`` titles for training and for the confidence head."""
     names = sorted(set(titles))
@@ -375,6 +409,8 @@ def start_from(
 ) -> RetroForCausalLM:
     """A fresh model, with the trained weights of a checkpoint folder if one is given.
 
+    Of a checkpoint around another decoder than the data was prepared for, what reads is taken over
+    (encoder and span reader: they know no decoder); cross-attention begins anew.
     ``encoder``: fields of ``EncoderConfig`` for a model that begins from nothing; one that goes on
     has those of its checkpoint. ``pointer``: whether the model gets one if it has none.
 
@@ -390,11 +426,16 @@ def start_from(
             f"{folder}: its encoder is {config.encoder_name}, the data was prepared for "
             f"{prepared.encoder}; prepare it with --encoder {config.encoder_name}"
         )
-    changes = {"encoder": config.encoder, "pointer": pointer or config.pointer}
+    same = is_base(prepared.base, config)
+    kept = f"{READING} {WRITING}" if same else READING
+    changes = {name: getattr(config, name) for name in kept.split()}
+    changes |= {"encoder": config.encoder, "pointer": pointer or (same and config.pointer)}
     model = _placed(retrofit(prepared.base, prepared.encoder, **changes))
-    model.config.num_read, model.config.prior_weight = config.num_read, config.prior_weight
-    model.config.context_neighbours = config.context_neighbours
-    tune(model, cast(Base, config.base_training))
+    if same:
+        tune(model, cast(Base, config.base_training))
+    else:
+        tell(f"{folder} has another decoder, {config.base_name}: what reads is taken over")
+        trained = {name: w for name, w in trained.items() if name.split(".")[0] in READS}
     model.load_state_dict(trained, strict=False)
     return model
 

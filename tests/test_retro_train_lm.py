@@ -305,7 +305,7 @@ def test_it_runs_from_the_command_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     base, encoder = folders
-    names = {"smollm2-135m": base, "other": encoder}
+    names = {"tiny": base, "other": encoder}
     monkeypatch.setattr(weights, "resolve", lambda name: names.get(name) or Path(name))
     monkeypatch.setattr(retrofit_module, "resolve", weights.resolve)
     monkeypatch.setattr(train_setup, "retrofit", partial(retrofit, **SHAPE))

@@ -318,7 +318,7 @@ def test_a_run_reports_and_leaves_a_checkpoint_that_loads(reading: Make, tmp_pat
 def ready(folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with an index and questions; the weights called by name are tiny ones."""
     base, encoder = folders
-    names = {"smollm2-135m": base, "minilm": encoder}
+    names = {"tiny": base, "minilm": encoder}
     monkeypatch.setattr(weights, "resolve", lambda name: names.get(name) or Path(name))
     monkeypatch.setattr(retrofit_module, "resolve", weights.resolve)
     monkeypatch.setattr(train_setup, "retrofit", partial(retrofit, **SHAPE))
@@ -617,6 +617,20 @@ def test_a_file_that_is_no_prepared_set_is_one_line(
     (ready / "set.npz").write_bytes(content)
     assert qa(ready, "out") == cli.USER_MISTAKE
     _one_line(capsys, "set.npz")
+
+
+def test_nothing_left_to_learn_from_is_one_line(
+    ready: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With fewer titles than are held out, a run went through a million empty epochs."""
+    assert prepare(ready, "--hold-out", "40") == cli.USER_MISTAKE
+    assert "--hold-out 40: the questions are of 9 titles" in capsys.readouterr().err
+    assert prepare(ready) == cli.DONE
+    made = Prepared.load(ready / "set.npz")
+    titles = frozenset(made.title(example) for example in made.examples)
+    replace(made, held=titles).save(ready / "set.npz")
+    assert qa(ready, "out") == cli.USER_MISTAKE
+    assert "no question to learn from" in capsys.readouterr().err
 
 
 def test_questions_about_other_documents_are_one_line(
