@@ -242,7 +242,8 @@ class Answerer:
         exclude: Sequence[Collection[str]] | None,
     ) -> list[Answer]:
         """The answers, and where a question's own neighbours leave it open that of a second search
-        through a bridge, if one is found and its answer is the surer one.
+        through a bridge, if one is found and its answer leaves nothing open: to have looked twice
+        is no evidence.
 
         Which are open does not depend on the threshold in force: nor does any confidence.
         """
@@ -267,7 +268,7 @@ class Answerer:
         ):
             first, hop = out[i], _hop(bridge, found[i])
             last = self._decide(first.id, question, neighbours, draft, bridge.probability)
-            surer = max(first, last, key=lambda answer: answer.confidence)
+            surer = last if last.confidence >= self.policy.chain_below else first
             out[i] = replace(surer, question=first.question, hops=(hop,))
         return out
 

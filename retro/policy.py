@@ -40,7 +40,8 @@ class AbstentionPolicy:
     but not answering. A signal that is not given never speaks.
 
     ``chain_below``: a question with less confidence that is in scope is asked again through a
-    bridge (``retro.chaining``); 0 = none, for a reader that did not learn to look for one.
+    bridge (``retro.chaining``), and answered so if that gives this much; 0 = none, for a reader
+    that did not learn to look for one.
 
     The default ``scope_match``: of the demo's questions, all foreign ones and 2 of 30 near misses
     are below it; of SQuAD's, 22 % without their article, 9 % without their passage, 0.7 % with it.

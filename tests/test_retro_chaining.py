@@ -58,7 +58,7 @@ def chained(
     *,
     probability: float = 0.8,
     surer: float = 1.0,
-    below: float = 1.0,
+    below: float = 0.7,
 ) -> tuple[Answer, Answer, list[str]]:
     """The answer without and with a bridge (the first words of the best neighbour) so probable, and
     what the reader was asked for bridges; ``surer``: what the head makes of the second search."""
@@ -101,8 +101,13 @@ def test_a_declined_question_is_asked_again_through_its_bridge(
     assert "hops" not in plain.to_dict()
 
 
-def test_the_surer_answer_stays(answerer: Answerer, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, answer, _ = chained(answerer, monkeypatch, surer=0.0)
+@pytest.mark.parametrize(("surer", "below"), [(0.0, 1.0), (1.0, 0.85)])
+def test_a_second_step_that_leaves_a_question_open_changes_nothing(
+    answerer: Answerer, monkeypatch: pytest.MonkeyPatch, surer: float, below: float
+) -> None:
+    """It is 0 or .8 sure. That a little doubt went made questions that nothing answers surer."""
+    plain, answer, _ = chained(answerer, monkeypatch, surer=surer, below=below)
+    assert answer.confidence == pytest.approx(min(0.3, plain.confidence))
     first = answerer.retriever.search(QUESTION, 3)
     assert {e.doc_id for e in answer.evidence} <= set(first.doc_ids)
     assert answer.abstained
