@@ -26,9 +26,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--index", type=Path, required=True)
     parser.add_argument("--questions", type=Path, required=True)
+    parser.add_argument("--kind", help="only questions of this kind")
     parser.add_argument("--limit", type=int, default=30)
     options = parser.parse_args()
-    questions = [json.loads(line)["question"] for line in options.questions.open()]
+    rows = [json.loads(line) for line in options.questions.open()]
+    questions = [row["question"] for row in rows if options.kind in (None, row.get("kind"))]
     questions = questions[: options.limit]
     print(json.dumps(cold(options.index, questions[0]) | warm(options.index, questions), indent=1))
 
