@@ -73,10 +73,10 @@ def build_index(
         check_type(faiss, recipe.dim)
     wanted = request("build", out, recipe, sources=sources, **filters.identity())
     with locked(out) as finished:
-        held = replaced(out, wanted)
-        wanted["bases"] = [one.fingerprint for one in held]
         if is_done(finished, wanted):
             return Manifest.read(out)
+        held = replaced(out, wanted)
+        wanted["bases"] = [one.fingerprint for one in held]
         work = open_work(out, wanted, progress)
         entries = tokenized(items, decoder)
         encode = encode_with(encoder, engine)

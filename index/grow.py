@@ -7,11 +7,10 @@ the files with the next version, which adding, updating and compacting write.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from index.arrays import Array, mapped
 from index.assemble import Entry, assemble, open_work, read_skipped
 from index.build import tokenized
 from index.changes import Unchanged, changes
@@ -24,35 +23,14 @@ from index.keys import KeyEncoder, open_encoder
 from index.manifest import NAME, Manifest
 from index.recipe import Recipe
 from index.request import is_done, request
+from index.reuse import Base, opened
 from index.sources import Item, Skipped, read_documents
-from index.store import TokenStore
 from index.weights import load_tokenizer
 
 Seen = dict[bytes, str]
 """Document id by digest of its text: one text must not be ten votes."""
 GIVEN_BACK = 512
 """Documents after which what was read of an index no longer counts as memory."""
-
-
-@dataclass(frozen=True)
-class Base:
-    """An index whose documents go into another one, with their keys [chunks, dim]."""
-
-    folder: Path
-    manifest: Manifest
-    store: TokenStore
-    keys: Array
-
-    @classmethod
-    def open(cls, folder: Path) -> Self:
-        """Raises UserError if there is no index, not all of it, or its keys are damaged.
-
-        Keys go into other indexes as they are, so they are compared with their hash; the rest is
-        checked when it is read.
-        """
-        manifest, store = _opened(folder)
-        manifest.check_file(folder, "keys.npy")
-        return cls(folder, manifest, store, mapped(store.folder / "keys.npy"))
 
 
 def add_documents(
@@ -119,7 +97,7 @@ def remove_documents(folder: Path, doc_ids: Collection[str]) -> Manifest:
     folder = Path(folder)
     Manifest.read(folder)
     with locked(folder):
-        manifest, store = _opened(folder)
+        manifest, store = opened(folder)
         if unknown := [doc_id for doc_id in doc_ids if doc_id not in store.rows]:
             raise UserError(f"{folder}: no document '{unknown[0]}'; retro index search shows ids")
         rows = {store.rows[doc_id] for doc_id in doc_ids}
@@ -174,13 +152,6 @@ def merge_indexes(folders: Sequence[Path], out: Path, *, progress: bool = True) 
         work = open_work(out, wanted, progress)
         keys = [base.keys for base in bases]
         return assemble(work, recipe, _together(bases), bases=keys, progress=progress)
-
-
-def _opened(folder: Path) -> tuple[Manifest, TokenStore]:
-    manifest = Manifest.read(folder)
-    manifest.check_sizes(folder)
-    manifest.check_small(folder)
-    return manifest, TokenStore(folder / manifest.version, manifest.removed)
 
 
 def _check_ids(bases: Sequence[Base]) -> None:

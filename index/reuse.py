@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from index.arrays import Array, give_back, mapped
 from index.errors import UserError
@@ -22,6 +22,27 @@ from index.store import TokenStore
 
 MADE_BY = ("chunk_size", "embedder_sha256", "dim", "tokenizer_sha256", "format", "libraries")
 """What of a request decides a key, beside the document."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """An index whose documents go into another one, with their keys [chunks, dim]."""
+
+    folder: Path
+    manifest: Manifest
+    store: TokenStore
+    keys: Array
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Raises UserError if there is no index, not all of it, or its keys are damaged.
+
+        Keys go into other indexes as they are, so they are compared with their hash; the rest is
+        checked when it is read.
+        """
+        manifest, store = opened(folder)
+        manifest.check_file(folder, "keys.npy")
+        return cls(folder, manifest, store, mapped(store.folder / "keys.npy"))
 
 
 @dataclass(frozen=True)
@@ -48,6 +69,14 @@ class Held:
         return self.store.chunks_of(row).start if same else None
 
 
+def opened(folder: Path) -> tuple[Manifest, TokenStore]:
+    """Raises UserError if there is no index, or not all of it."""
+    manifest = Manifest.read(folder)
+    manifest.check_sizes(folder)
+    manifest.check_small(folder)
+    return manifest, TokenStore(folder / manifest.version, manifest.removed)
+
+
 def origin(document: Document, held: Sequence[Held], number: int) -> tuple[int, int] | None:
     """Number of the first of ``held``, counted from ``number``, with the document's keys, and its
     chunk there."""
@@ -62,17 +91,12 @@ def replaced(out: Path, request: Request) -> list[Held]:
     if not is_index(out):
         return []
     try:
-        manifest = Manifest.read(out)
-        if not _same_keys(asdict(manifest), request):
+        if not _same_keys(asdict(Manifest.read(out)), request):
             return []
-        manifest.check_sizes(out)
-        manifest.check_small(out)
-        manifest.check_file(out, "keys.npy")
+        base = Base.open(out)
     except UserError:  # a build is how a damaged index is mended
         return []
-    folder = out / manifest.version
-    store, keys = TokenStore(folder, manifest.removed), mapped(folder / "keys.npy")
-    return [Held(store, keys, manifest.fingerprint)]
+    return [Held(base.store, base.keys, base.manifest.fingerprint)]
 
 
 def set_aside(work: Work, request: Request) -> bool:

@@ -59,10 +59,11 @@ NUM_CHECKED = 200
 """Held-out questions on which a run reports EM and F1 of its reading."""
 
 READS = ("encoder", "reader")
-"""Parts of a model that know no decoder; what its configuration says of reading, and of writing."""
+"""Parts of a model that know no decoder."""
 
 READING = "chunk_size num_neighbours num_read neighbour_len max_span prior_weight dropout_layers"
 WRITING = "cca_layers cca_dropout copy_head context_neighbours lora_rank"
+"""What a model's configuration says of how it reads, and how it writes."""
 
 Asked = tuple[int, dict[str, Any]]
 """The number of the document that a question is about, and the question's row."""
