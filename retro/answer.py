@@ -35,7 +35,7 @@ from retro.signals import (
     answer_signals,
     retrieval_signals,
 )
-from retro.types import Answer, Evidence, Hop, Promise
+from retro.types import Answer, Evidence, Hop, Promise, Reading
 from retro.uncertainty import ConfidenceHead
 
 if TYPE_CHECKING:
@@ -368,12 +368,11 @@ class Answerer:
         """``premise``: the probability of what the question takes for granted."""
         if draft is None:
             return Answer(id, question, None, True, "out_of_scope", "", 0.0)
-        dispute = find_dispute(
-            question, draft.text, draft.source, found, draft.readings, self.retriever.idf
-        )
+        dispute = find_dispute(question, draft, found, self.retriever.idf)
         signals = self.signals(question, found, draft) | dispute_signals(dispute)
         confidence = premise * self.confidence(signals, found.searched) if draft.text else 0.0
         decision = self.policy.decide(confidence if draft.text else math.nan, signals)
+        sides = dispute.sides if dispute and decision.reason == "conflicting" else {}
         return Answer(
             id=id,
             question=question,
@@ -382,9 +381,9 @@ class Answerer:
             reason=decision.reason,
             candidate=draft.text,
             confidence=confidence,
-            evidence=evidence(found, draft),
+            evidence=evidence(found, draft, sides),
             signals=signals,
-            sides=dispute_sides(dispute, found, draft.readings),
+            sides=dispute_sides(dispute, found),
         )
 
     def confidence(self, signals: Mapping[str, float], searched: bool = True) -> float:
@@ -439,27 +438,30 @@ def _hop(bridge: Bridge, found: Neighbours) -> Hop:
     return Hop(bridge.name, found.doc_ids[i], found.titles[i], *place, round(bridge.probability, 6))
 
 
-def evidence(found: Neighbours, draft: Draft) -> tuple[Evidence, ...]:
-    """The neighbours, those likeliest to hold the answer first, with the answer's place.
+def evidence(found: Neighbours, draft: Draft, sides: Mapping[int, Reading]) -> tuple[Evidence, ...]:
+    """The neighbours, those likeliest to hold the answer first, with the answer's place; before
+    them the two ``sides`` of a dispute, each with the place of its own answer.
 
     Windows of one document overlap; two with the answer at the same place are shown as one, with
     the scores of both.
     """
-    order = sorted(range(len(found)), key=lambda i: (i != draft.source, -draft.scores[i]))
+    spans = dict(enumerate(draft.spans)) | {k: (said.start, said.end) for k, said in sides.items()}
+    first = list(sides) or [draft.source] * (draft.source >= 0)
     shown: dict[tuple[str, int, int, bool], Evidence] = {}
-    for i in order:
-        item = _evidence(found, draft, i)
+    others = (i for i in range(len(found)) if i not in first)
+    for i in (*first, *sorted(others, key=lambda i: -draft.scores[i])):
+        item = _evidence(found, i, spans[i], draft.scores[i])
         place = (item.doc_id, item.start, item.end, item.highlighted)
         if (same := shown.get(place)) is not None:
             item = replace(same, score=round(same.score + item.score, 6))
         shown[place] = item
     items = list(shown.values())
-    kept = 1 if draft.source >= 0 else 0  # the answer's own stays first
+    kept = len(first)  # these stay where they are
     return (*items[:kept], *sorted(items[kept:], key=lambda e: -e.score))
 
 
-def _evidence(found: Neighbours, draft: Draft, i: int) -> Evidence:
-    window_start, span = int(found.starts[i]), draft.spans[i]
+def _evidence(found: Neighbours, i: int, span: tuple[int, int] | None, score: float) -> Evidence:
+    window_start = int(found.starts[i])
     start, end = span or (0, len(found.texts[i]))
     return Evidence(
         doc_id=found.doc_ids[i],
@@ -468,7 +470,7 @@ def _evidence(found: Neighbours, draft: Draft, i: int) -> Evidence:
         start=window_start + start,
         end=window_start + end,
         distance=round(float(found.distances[i]), 6),
-        score=round(draft.scores[i], 6),
+        score=round(score, 6),
         window_start=window_start,
         highlighted=span is not None,
         trust=found.trusts[i],

@@ -196,18 +196,19 @@ def in_words(answer: Answer) -> str:
         lines.append(way)
     if answer.evidence:
         first, *others = answer.evidence[:SHOWN]
-        mark = answer.reason is None  # a withheld guess is not pointed at
-        whole = len(first.text) if mark else SHOWN_WIDTH  # what proves it may stand sentences away
-        lines += ["", near, _passage(first, mark, whole), *(_passage(e, mark) for e in others)]
+        answered = answer.reason is None
+        whole = len(first.text) if answered else SHOWN_WIDTH  # the proof may stand sentences away
+        lines += ["", near, _passage(first, answer.points_at(first), whole)]
+        lines += [_passage(e, answer.points_at(e)) for e in others]
     return "\n".join(lines)
 
 
 def _passage(evidence: Evidence, mark: bool, width: int = SHOWN_WIDTH) -> str:
-    """Title and ``width`` characters of words on both sides of the answer, the answer in
+    """Title and ``width`` characters of words on both sides of the place to ``mark``, in
     [brackets]; else the first words."""
     text = evidence.text
     start = end = 0
-    if mark and evidence.highlighted:
+    if mark:
         start, end = (x - evidence.window_start for x in (evidence.start, evidence.end))
         text = f"{text[:start]}[{text[start:end]}]{text[end:]}"
         end += 2

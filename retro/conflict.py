@@ -1,21 +1,24 @@
 """Do two documents give different answers to one question? Knows texts and what was read in each
 passage judged alone; knows no model.
 
-A dispute needs all of: another document; a reading of it that is probable by itself; passages that
-both hold the question's names, and its other words about as well; and an answer that is of the same
-kind, cannot be another spelling or a part of the first, and does not stand in the other side's
-passage. Each condition keeps an innocent question from looking disputed.
+A dispute needs all of: another document; an answer in it that is of the same kind and cannot be
+another spelling or a part of the first; the question's words about as well around both. And either
+its passage repeats the answer's own sentence with the other answer in its place
+(``retro.restated``) and lacks no more of the question's names; or the other answer is read there
+with about equal probability, both passages hold all of those names, and neither side says what the
+other does. Each condition keeps an innocent question from looking disputed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from index.lexical import STOPWORDS, fold
 from retro.overlap import Idf, Overlap, Question, holds, sentences_of, stems_of, words_of
+from retro.restated import restated
 from retro.signals import NeighboursLike
 from retro.text import normalise_answer, same_answer
 from retro.types import Reading, Side
@@ -45,55 +48,93 @@ SMALL_NUMBERS = {
 _TIMES = {"hundred": 1e2, "thousand": 1e3, "million": 1e6, "billion": 1e9}
 
 
+class DraftLike(Protocol):
+    """What is known of an answer (``retro.drafting.Draft``)."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def source(self) -> int: ...
+
+    @property
+    def spans(self) -> Sequence[tuple[int, int] | None]: ...
+
+    @property
+    def readings(self) -> Sequence[Reading]: ...
+
+
 @dataclass(frozen=True)
 class Dispute:
-    """``ours``, ``rival``: the neighbours that speak for each side. ``strength``: the rival's
-    probability by the answer's own, both judged alone, at most 1. ``documents``: how many give
-    another answer."""
+    """``ours``, ``rival``: the neighbours that speak for each side; ``said``, ``denied``: where in
+    them, and how probably, judged alone. ``strength``: the second probability by the first, at most
+    1. ``documents``: how many give another answer."""
 
     ours: int
     rival: int
-    strength: float
+    said: Reading
+    denied: Reading
     documents: int
+
+    @property
+    def strength(self) -> float:
+        return min(1.0, self.denied.probability / self.said.probability)
+
+    @property
+    def sides(self) -> dict[int, Reading]:
+        """What is said where, the answer's own side first."""
+        return {self.ours: self.said, self.rival: self.denied}
 
 
 def find_dispute(
-    question: str,
-    answer: str,
-    source: int,
-    found: NeighboursLike,
-    readings: Sequence[Reading],
-    idf: Idf,
+    question: str, draft: DraftLike, found: NeighboursLike, idf: Idf
 ) -> Dispute | None:
-    """The strongest dispute of an answer read in neighbour ``source`` (-1: in none), if any whose
-    sides are about equal."""
-    if source < 0 or not words_of(answer):
+    """The strongest dispute of an answer that stands in a neighbour, if any whose sides are about
+    equal."""
+    if draft.source < 0 or not words_of(draft.text):
+        return None
+    ours = _spokesman(draft, found)
+    said = draft.readings[ours]
+    if said.probability < LEAST_PROBABLE:
         return None
     asked = Question.read(question, idf)
-    ours = _spokesman(answer, source, found, readings)
-    own = readings[ours]
-    if own.probability < LEAST_PROBABLE or _names_missing(asked, found, ours):
-        return None
-    covered = _sentence_cover(asked, answer, found, ours)
-    texts = zip(found.doc_ids, found.texts, strict=True)
-    holding = {found.doc_ids[source]} | {d for d, text in texts if _says(text, answer)}
+    covered = _sentence_cover(asked, draft.text, found, ours)
     rivals = [
-        k
-        for k, reading in enumerate(readings)
-        if reading.probability >= LEAST_PROBABLE
-        and found.doc_ids[k] not in holding
-        and differ(answer, said := _said(found, readings, k))
-        and not _says(found.texts[ours], said)
-        and _sentence_cover(asked, said, found, k) >= LEAST_COVERED * covered
-        and not _names_missing(asked, found, k)
+        (k, reading)
+        for k, reading in _others(asked, draft, found, ours)
+        if differ(draft.text, other := _cut(found.texts[k], reading))
+        and _sentence_cover(asked, other, found, k) >= LEAST_COVERED * covered
     ]
     if not rivals:
         return None
-    best = max(rivals, key=lambda k: readings[k].probability)
-    strength = min(1.0, readings[best].probability / own.probability)
-    if strength < EQUAL:
-        return None
-    return Dispute(ours, best, strength, len({found.doc_ids[k] for k in rivals}))
+    rival, denied = max(rivals, key=lambda one: one[1].probability)
+    dispute = Dispute(ours, rival, said, denied, len({found.doc_ids[k] for k, _ in rivals}))
+    return dispute if dispute.strength >= EQUAL else None
+
+
+def _others(
+    asked: Question, draft: DraftLike, found: NeighboursLike, ours: int
+) -> Iterator[tuple[int, Reading]]:
+    """What neighbours of other documents say of what was asked: in the answer's own sentence, as
+    probably as it is said there; or by themselves."""
+    own, place = found.texts[draft.source], draft.spans[draft.source]
+    texts = list(zip(found.doc_ids, found.texts, strict=True))
+    holding = {doc_id for doc_id, text in texts if _says(text, draft.text)}
+    missing = [_names_missing(asked, found, k) for k in range(len(texts))]
+    for k, (doc_id, text) in enumerate(texts):
+        reading = draft.readings[k]
+        if doc_id in (found.doc_ids[draft.source], found.doc_ids[ours]):
+            continue
+        if place and (other := restated(own, *place, text)):
+            if missing[k] <= missing[ours]:
+                yield k, Reading(*other, draft.readings[ours].probability)
+        elif (
+            reading.probability >= LEAST_PROBABLE
+            and not (missing[k] or missing[ours])
+            and doc_id not in holding
+            and not _says(found.texts[ours], _cut(text, reading))
+        ):
+            yield k, reading
 
 
 def dispute_signals(dispute: Dispute | None) -> dict[str, float]:
@@ -102,22 +143,20 @@ def dispute_signals(dispute: Dispute | None) -> dict[str, float]:
     return {"dispute": strength, "num_conflicting": float(documents)}
 
 
-def dispute_sides(
-    dispute: Dispute | None, found: Neighbours, readings: Sequence[Reading]
-) -> tuple[Side, ...]:
+def dispute_sides(dispute: Dispute | None, found: Neighbours) -> tuple[Side, ...]:
     """The two passages that disagree most, the answer's own first; none without a dispute."""
     if dispute is None:
         return ()
     return tuple(
         Side(
-            answer=_said(found, readings, k),
+            answer=_cut(found.texts[k], reading),
             doc_id=found.doc_ids[k],
             title=found.titles[k],
-            start=int(found.starts[k]) + readings[k].start,
-            end=int(found.starts[k]) + readings[k].end,
-            probability=round(readings[k].probability, 6),
+            start=int(found.starts[k]) + reading.start,
+            end=int(found.starts[k]) + reading.end,
+            probability=round(reading.probability, 6),
         )
-        for k in (dispute.ours, dispute.rival)
+        for k, reading in dispute.sides.items()
     )
 
 
@@ -165,22 +204,22 @@ def _content(text: str) -> frozenset[str]:
     return frozenset(stems_of(" ".join(words)))
 
 
-def _said(found: NeighboursLike, readings: Sequence[Reading], k: int) -> str:
-    return found.texts[k][readings[k].start : readings[k].end]
+def _cut(text: str, reading: Reading) -> str:
+    return text[reading.start : reading.end]
 
 
 def _says(text: str, answer: str) -> bool:
     return holds(text, words_of(answer))
 
 
-def _spokesman(answer: str, source: int, found: NeighboursLike, readings: Sequence[Reading]) -> int:
-    """The neighbour that gives this answer most probably by itself; at least ``source``."""
+def _spokesman(draft: DraftLike, found: NeighboursLike) -> int:
+    """The neighbour that gives this answer most probably by itself; at least its own."""
     agreeing = [
         k
-        for k in range(len(readings))
-        if _says(found.texts[k], answer) and not differ(answer, _said(found, readings, k))
+        for k, (text, reading) in enumerate(zip(found.texts, draft.readings, strict=True))
+        if _says(text, draft.text) and not differ(draft.text, _cut(text, reading))
     ]
-    return max(agreeing or [source], key=lambda k: readings[k].probability)
+    return max(agreeing or [draft.source], key=lambda k: draft.readings[k].probability)
 
 
 def _sentence_cover(asked: Question, said: str, found: NeighboursLike, k: int) -> float:

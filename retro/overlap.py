@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from itertools import chain, pairwise
+from typing import NamedTuple
 
 from index.lexical import STOPWORDS, fold
 
@@ -28,6 +29,19 @@ your
 STOP = STOPWORDS.union(_ALSO_STOP.split())
 
 
+class Word(NamedTuple):
+    """A word, lower case and without accents, and the characters where it stands."""
+
+    folded: str
+    start: int
+    end: int
+
+
+def words_in(text: str, start: int, end: int) -> list[Word]:
+    """The words among these characters, with their places in the text."""
+    return [Word(fold(m[0]), m.start(), m.end()) for m in _WORD.finditer(text, start, end)]
+
+
 def words_of(text: str) -> list[str]:
     """All words in order, lower case, without accents."""
     return _WORD.findall(fold(text))
@@ -41,6 +55,13 @@ def stems_of(text: str) -> list[str]:
 def sentences_of(text: str) -> list[str]:
     """The sentences; never none."""
     return _SENTENCE.split(text)
+
+
+def sentence_places(text: str) -> list[tuple[int, int]]:
+    """The characters where each of ``sentences_of`` begins and ends."""
+    breaks = [m.span() for m in _SENTENCE.finditer(text)]
+    starts, ends = [0, *(b for _, b in breaks)], [*(a for a, _ in breaks), len(text)]
+    return list(zip(starts, ends, strict=True))
 
 
 def holds(text: str, words: list[str]) -> bool:

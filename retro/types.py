@@ -140,6 +140,13 @@ class Answer:
             return ""
         return f"In two steps: {found}{', and no further' if self.abstained else ''}."
 
+    def points_at(self, item: Evidence) -> bool:
+        """Whether a person is shown the place in it: where the answer stands, or where either side
+        of a disagreement does. A guess that is withheld is not pointed at."""
+        disputed = {(side.doc_id, side.start, side.end) for side in self.sides}
+        denied = self.reason == "conflicting" and (item.doc_id, item.start, item.end) in disputed
+        return item.highlighted and (self.reason is None or denied)
+
     def disagreement(self) -> str:
         """Both sides in words, for a person; empty unless conflicting."""
         if self.reason != "conflicting" or not self.sides:

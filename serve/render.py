@@ -69,7 +69,8 @@ def verdict(answer: Answer, threshold: float) -> str:
 
 
 def passages(answer: Answer) -> str:
-    """The evidence as cards, best first; the span is marked only where an answer is given."""
+    """The evidence as cards, best first; an answer's place is marked, and those of two sides that
+    disagree, but not that of a guess that is withheld."""
     if not answer.evidence:
         return '<p class="ra-notice">The database gave no passage for this question.</p>'
     title = "Nearest passages" if answer.abstained else "Evidence"
@@ -161,12 +162,13 @@ def _percents(confidence: float, threshold: float) -> tuple[str, str]:
 
 
 def _card(rank: int, item: Evidence, answer: Answer) -> str:
-    shown = item.highlighted and not answer.abstained
+    shown = answer.points_at(item)
+    source = " ra-source" if shown and (rank == 1 or answer.abstained) else ""
     start, end = item.start - item.window_start, item.end - item.window_start
     text = mark(item.text, start, end) if shown else escape(item.text)
     trust = f"<div><dt>trust</dt><dd>{escape(item.trust)}</dd></div>" if item.trust else ""
     return (
-        f'<li class="ra-card ra-passage{" ra-source" if shown and rank == 1 else ""}">'
+        f'<li class="ra-card ra-passage{source}">'
         f"<h3><span>{rank}</span> {escape(item.title or item.doc_id)}</h3>"
         f"<blockquote>{'… ' if item.window_start else ''}{text}</blockquote><dl>"
         f"<div><dt>document</dt><dd><code>{escape(item.doc_id)}</code></dd></div>"

@@ -308,7 +308,7 @@ def contradicted(answerer: Answerer, strength: float) -> Answer:
     found = answerer.retriever.search(ASKED[0], 2)
     (draft,) = answerer.drafts([ASKED[0]], [found])
     assert draft is not None
-    texts = ("Probes came to Mercury in 1974.", "Probes came to Mercury in 1999.")
+    texts = ("Probes came to Mercury in 1974.", "To Mercury came probes in 1999.")
     found = replace(found, texts=texts, doc_ids=("a", "b"), starts=np.array([0, 100]))
     draft = replace(
         draft,
@@ -332,6 +332,10 @@ def test_documents_that_disagree_are_declined_with_both_sides(answerer: Answerer
     assert [side["answer"] for side in answer.to_dict()["sides"]] == ["1974", "1999"]
     assert "says “1974”" in answer.disagreement()
     assert answer.disagreement().startswith("Two sources disagree: ")
+    places = [(e.doc_id, e.start - e.window_start, e.highlighted) for e in answer.evidence]
+    assert places == [("a", 26, True), ("b", 26, True)]
+    assert all(answer.points_at(e) for e in answer.evidence)
+    assert not answer.points_at(replace(answer.evidence[0], start=1)), "that place is in no dispute"
 
 
 def test_a_weaker_rival_changes_nothing_and_is_not_told_of(answerer: Answerer) -> None:
@@ -343,6 +347,10 @@ def test_a_weaker_rival_changes_nothing_and_is_not_told_of(answerer: Answerer) -
     assert answer.reason is None
     assert "sides" not in answer.to_dict()
     assert answer.disagreement() == ""
+    assert [e.highlighted for e in answer.evidence] == [True, False]
+    declined = replace(answer, reason="insufficient")
+    assert [answer.points_at(e) for e in answer.evidence] == [True, False]
+    assert not any(declined.points_at(e) for e in answer.evidence), "a withheld guess"
 
 
 def test_a_candidate_from_elsewhere_is_judged_and_found_unverified(answerer: Answerer) -> None:
@@ -363,7 +371,7 @@ def test_one_place_in_two_windows_is_one_piece_of_evidence(answerer: Answerer) -
     assert draft is not None
     found = replace(found, doc_ids=("a", "a", "b"), starts=np.array([5, 9, 5]))
     draft = replace(draft, source=0, spans=((10, 14), (6, 10), (10, 14)), scores=(0.5, 0.25, 0.125))
-    shown = evidence(found, draft)
+    shown = evidence(found, draft, {})
     assert [(e.doc_id, e.start, e.score) for e in shown] == [("a", 15, 0.75), ("b", 15, 0.125)]
 
 
@@ -377,9 +385,9 @@ def test_two_windows_shown_as_one_stand_where_their_scores_together_belong(
     found = replace(found, doc_ids=("own", "b", "a", "a"), starts=np.array([5, 5, 5, 9]))
     spans = ((10, 14), (10, 14), (10, 14), (6, 10))
     draft = replace(draft, source=0, spans=spans, scores=(0.125, 0.3, 0.25, 0.25))
-    assert [e.doc_id for e in evidence(found, draft)] == ["own", "a", "b"]
+    assert [e.doc_id for e in evidence(found, draft, {})] == ["own", "a", "b"]
     written = replace(draft, source=-1)
-    assert [e.doc_id for e in evidence(found, written)] == ["a", "b", "own"]
+    assert [e.doc_id for e in evidence(found, written, {})] == ["a", "b", "own"]
 
 
 @pytest.mark.parametrize("question", ["", "  \n\t"])

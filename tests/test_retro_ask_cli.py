@@ -14,7 +14,7 @@ import tiny
 
 from retro import ask_cli, cli
 from retro.answer import Answerer
-from retro.types import REASONS, Evidence
+from retro.types import REASONS, Evidence, Side
 
 QUESTION = "What conducts electricity?"
 
@@ -84,6 +84,25 @@ def test_declining_in_words_says_why(world: tiny.World, capsys: pytest.CaptureFi
     assert shown[0] in reasons
     assert "Nearest passages:" in shown
     assert not any("[" in line for line in shown), "the withheld guess is pointed at"
+
+
+def test_two_sides_that_disagree_are_shown_with_what_each_says(world: tiny.World) -> None:
+    texts = ("Leave is 20 days.", "Leave is 25 days.", "The cafeteria is on floor 20.")
+    places = [(9, 11), (9, 11), (0, 29)]
+    shown = tuple(
+        Evidence(f"d{i}", f"T{i}", text, *place, 0.1, 0.4, highlighted=i < 2)
+        for i, (text, place) in enumerate(zip(texts, places, strict=True))
+    )
+    sides = tuple(Side(str(20 + 5 * i), f"d{i}", f"T{i}", 9, 11, 0.4) for i in range(2))
+    asked = Answerer.open(world.index, world.checkpoint, num_samples=0).answer(QUESTION)
+    answer = replace(asked, answer=None, reason="conflicting", evidence=shown, sides=sides, hops=())
+    told = ask_cli.in_words(answer).splitlines()
+    assert told[0] == "Two sources disagree: T0 says “20”, T1 says “25”."
+    assert [line.partition(": ")[2] for line in told[-3:]] == [
+        "Leave is [20] days.",
+        "Leave is [25] days.",
+        "The cafeteria is on floor 20.",
+    ]
 
 
 def test_json_is_one_line_with_all_of_the_answer(

@@ -11,7 +11,9 @@ from retro.types import Reading
 
 ASKED = "In which year did Mount Fuji last erupt?"
 OURS = "Mount Fuji last erupted in 1707. It is the highest mountain of Japan."
-RIVAL = "Mount Fuji last erupted in 1854. It is the highest mountain of Japan."
+RIVAL = "The last eruption of Mount Fuji, Japan's highest mountain, was that in 1854."
+EDITED = "Mount Fuji last erupted in 1854. It is the highest mountain of Japan."
+"""The same sentence with another year: a rule that was changed, or a slip of the pen."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,29 @@ def reading(text: str, said: str, probability: float = 0.9) -> Reading:
     return Reading(start, start + len(said), probability)
 
 
+@dataclass(frozen=True)
+class Drafted:
+    """An answer, the neighbour that it is read in, its place there, and all readings."""
+
+    text: str
+    source: int
+    spans: tuple[tuple[int, int] | None, ...]
+    readings: tuple[Reading, ...]
+
+
 def dispute(
     found: Passages, said: tuple[str, ...], probabilities: tuple[float, ...], asked: str = ASKED
 ) -> Dispute | None:
     readings = [reading(*row) for row in zip(found.texts, said, probabilities, strict=True)]
-    return find_dispute(asked, said[0], 0, found, readings, lambda word: 1.0)  # type: ignore[arg-type]
+    spans = tuple((r.start, r.end) for r in readings)
+    draft = Drafted(said[0], 0, spans, tuple(readings))
+    return find_dispute(asked, draft, found, lambda word: 1.0)  # type: ignore[arg-type]
 
 
 def test_two_documents_that_say_two_things_are_in_dispute() -> None:
     found = dispute(passages(OURS, RIVAL), ("1707", "1854"), (0.75, 0.72))
-    assert found == Dispute(ours=0, rival=1, strength=pytest.approx(0.96), documents=1)
+    said, denied = reading(OURS, "1707", 0.75), reading(RIVAL, "1854", 0.72)
+    assert found == Dispute(ours=0, rival=1, said=said, denied=denied, documents=1)
     assert dispute_signals(found) == {"dispute": pytest.approx(0.96), "num_conflicting": 1.0}
 
 
@@ -54,7 +69,8 @@ def test_a_rival_that_is_much_less_probable_is_no_side() -> None:
 def test_the_strongest_rival_speaks_and_a_surer_one_is_no_more_than_equal() -> None:
     third = RIVAL.replace("1854", "1900")
     found = dispute(passages(OURS, RIVAL, third), ("1707", "1854", "1900"), (0.5, 0.6, 0.9))
-    assert found == Dispute(ours=0, rival=2, strength=1.0, documents=2)
+    assert found is not None
+    assert (found.ours, found.rival, found.strength, found.documents) == (0, 2, 1.0, 2)
 
 
 def test_the_answer_is_as_strong_as_its_best_passage() -> None:
@@ -62,6 +78,46 @@ def test_the_answer_is_as_strong_as_its_best_passage() -> None:
     found = dispute(twice, ("1707", "1854", "1707"), (0.4, 0.855, 0.9))
     assert found is not None
     assert (found.ours, found.strength) == (2, pytest.approx(0.95))
+
+
+def test_the_same_sentence_with_another_answer_is_as_strong_whatever_is_read_there() -> None:
+    """Of two versions of a page the reader often sees the answer in one alone."""
+    found = dispute(passages(OURS, EDITED), ("1707", "Japan"), (0.8, 0.01))
+    denied = reading(EDITED, "1854", 0.8)
+    assert found == Dispute(0, 1, reading(OURS, "1707", 0.8), denied, documents=1)
+    assert found.strength == 1.0
+
+
+def test_an_edited_sentence_speaks_though_its_document_tells_the_first_answer_too() -> None:
+    found = dispute(passages(OURS, f"{EDITED} Not in 1707."), ("1707", "1854"), (0.8, 0.8))
+    assert found is not None
+
+
+@pytest.mark.parametrize(
+    ("asked", "ours", "said", "other", "why"),
+    [
+        (ASKED, OURS, "1707", EDITED.replace("1854", "the year 1707"), "the same year"),
+        (ASKED, OURS, "1707", EDITED.replace("Fuji", "Etna"), "another mountain"),
+        (ASKED, OURS, "1707", EDITED.replace("in 1854", "with fire"), "a word is no other year"),
+        (
+            "Who rules the town of Ulm?",
+            "Ulm: the mayor of the town is Gunter Czisch.",
+            "Gunter Czisch",
+            "Trier: the mayor of the town is Wolfram Leibe.",
+            "the same sentence of another town",
+        ),
+    ],
+)
+def test_what_repeats_a_sentence_and_denies_nothing(
+    asked: str, ours: str, said: str, other: str, why: str
+) -> None:
+    assert dispute(passages(ours, other), (said, other[:2]), (0.9, 0.01), asked) is None, why
+
+
+def test_names_that_the_answers_own_passage_lacks_are_not_asked_of_an_edited_one() -> None:
+    asked = "When did Mount Fuji last erupt before the Meiji era?"
+    assert dispute(passages(OURS, EDITED), ("1707", "1854"), (0.9, 0.9), asked) is not None
+    assert dispute(passages(OURS, RIVAL), ("1707", "1854"), (0.9, 0.9), asked) is None
 
 
 @pytest.mark.parametrize(
@@ -72,7 +128,7 @@ def test_the_answer_is_as_strong_as_its_best_passage() -> None:
         ("Fuji is in Japan. In 1854 Perry came.", "1854", 0.9, "its sentence is about other words"),
         (RIVAL.replace("1854", "year 1707"), "year 1707", 0.9, "the same number"),
         (f"{RIVAL} Others say 1707.", "1854", 0.9, "the rival's passage says both"),
-        (RIVAL.replace("in 1854", "with fire"), "fire", 0.9, "a word is no other year"),
+        (RIVAL.replace("that in 1854", "of fire"), "fire", 0.9, "a word is no other year"),
     ],
 )
 def test_what_only_seems_a_dispute(other: str, said: str, probability: float, why: str) -> None:
@@ -80,16 +136,17 @@ def test_what_only_seems_a_dispute(other: str, said: str, probability: float, wh
 
 
 def test_one_document_does_not_dispute_with_itself() -> None:
-    same = passages(OURS, RIVAL, ids=("d", "d"))
-    assert dispute(same, ("1707", "1854"), (0.9, 0.9)) is None
+    for other in (RIVAL, EDITED):
+        same = passages(OURS, other, ids=("d", "d"))
+        assert dispute(same, ("1707", "1854"), (0.9, 0.9)) is None
     assert dispute(same, ("17", "18"), (0.9, 0.9)) is None, "the answer is a part of a word"
 
 
 def test_an_answer_that_nobody_is_sure_of_or_that_stands_nowhere_has_no_dispute() -> None:
     found = passages(OURS, RIVAL)
     assert dispute(found, ("1707", "1854"), (0.1, 0.9)) is None
-    readings = [reading(OURS, "1707"), reading(RIVAL, "1854")]
-    assert find_dispute(ASKED, "1707", -1, found, readings, lambda _: 1.0) is None  # type: ignore[arg-type]
+    nowhere = Drafted("1707", -1, (None, None), (reading(OURS, "1707"), reading(RIVAL, "1854")))
+    assert find_dispute(ASKED, nowhere, found, lambda _: 1.0) is None  # type: ignore[arg-type]
     assert dispute_signals(None) == {"dispute": 0.0, "num_conflicting": 0.0}
 
 

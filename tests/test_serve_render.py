@@ -92,6 +92,19 @@ def test_a_contradiction_shows_both_sides() -> None:
     assert "saturn.md says" in render.verdict(replace(made, reason="conflicting", sides=same), 0.44)
 
 
+def test_both_sides_are_marked_in_their_passages() -> None:
+    made = make_answer("x", 0.02, abstained=True)
+    ours, rival, *_ = made.evidence
+    rival = replace(rival, start=3, end=9, highlighted=True)
+    sides = tuple(Side("a", e.doc_id, e.title, e.start, e.end, 0.9) for e in (ours, rival))
+    answer = replace(
+        made, reason="conflicting", sides=sides, evidence=(ours, rival, replace(ours, start=41))
+    )
+    html = render.passages(answer)
+    assert html.count("<mark>") == html.count("ra-source") == 2
+    assert f"<mark>{rival.text[3:9]}</mark>" in html
+
+
 def test_a_card_shows_the_trust_label_of_its_document() -> None:
     answer = make_answer(ANSWERABLE, 0.9)
     assert "<dt>trust</dt>" not in render.passages(answer)
