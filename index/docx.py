@@ -1,13 +1,19 @@
-"""Text of a Word document: paragraphs, headings and table rows, a line each; knows no styles."""
+"""Text of a Word document: paragraphs, headings and table rows, a line each; knows no styles.
+
+Elements as in ECMA-376 part 1, §17.3 and §17.4.
+"""
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import NamedTuple
 
 from index.archives import member, open_zip
 from index.documents import File, Unreadable
-from index.xml import events
+from index.tables import COLUMNS, sentences
+from index.xml import Event, events
 
 BODY = "word/document.xml"
 PROPERTIES = "docProps/core.xml"
@@ -46,30 +52,115 @@ def _properties(file: File, archive: zipfile.ZipFile) -> dict[str, str]:
 
 
 def _lines(file: File, archive: zipfile.ZipFile) -> Iterator[str]:
-    """Paragraphs; the cells of a table's row stand in one line, between bars."""
+    """Paragraphs, and the rows of tables as sentences."""
+    found = _shown(events(member(file, archive, BODY)))
     words: list[str] = []
-    inside = cells = doubled = 0
-    for kind, name, _ in events(member(file, archive, BODY)):
-        if name == "Fallback" and kind != "text":  # older shape of what was said before it
-            doubled += 1 if kind == "start" else -1
-        elif doubled:
-            continue
-        elif kind == "text":
-            words += [name] if inside else []
-        elif name == "t":
-            inside = kind == "start"
-        elif name == "tc":
-            cells += 1 if kind == "start" else -1
-            words += [" | "] if kind == "end" else []
-        elif kind == "start":
-            words += [MARKS[name]] if name in MARKS else []
-        elif name == "p" and cells:
-            words.append(" ")
-        elif name in {"p", "tr"}:
+    for kind, name, _ in found:
+        if kind == "text":
+            words.append(name)
+        elif (kind, name) == ("start", "tbl"):
+            yield from map(_line, _table(found))
+        elif (kind, name) == ("end", "p"):
             yield _line("".join(words))
             words.clear()
 
 
+def _shown(found: Iterable[Event]) -> Iterator[Event]:
+    """What a reader sees: text that is neither deleted nor an older shape of what was said before
+    it, with breaks as text."""
+    inside = doubled = 0
+    for kind, name, attributes in found:
+        if name == "Fallback" and kind != "text":
+            doubled += 1 if kind == "start" else -1
+        elif doubled:
+            continue
+        elif kind == "text":
+            if inside:
+                yield kind, name, attributes
+        elif name == "t":
+            inside = kind == "start"
+        elif kind == "start" and name in MARKS:
+            yield "text", MARKS[name], {}
+        else:
+            yield kind, name, attributes
+
+
+class _Row(NamedTuple):
+    cells: list[str]
+    names: bool
+    """Whether the document says that they name the columns: the row is shown on every page."""
+
+
+def _table(found: Iterator[Event]) -> Iterator[str]:
+    """The rest of a table. A first row of names is seldom said to be one: several words without a
+    digit are taken for it; of two columns the first one may as well name what the second holds."""
+    rows = _rows(found)
+    first = next(rows, _Row([], names=False))
+    told = "".join(first.cells)
+    names = len(first.cells) > 2 and all(first.cells) and not any(c.isdigit() for c in told)
+    head = first.cells if first.names or names else []
+    yield from sentences(head, (row.cells for row in (rows if head else chain([first], rows))))
+
+
+def _rows(found: Iterator[Event]) -> Iterator[_Row]:
+    """The rows of a table to its end; a table in a cell is words of that cell."""
+    depth = 1
+    made, above = _Making(), [""]
+    for event in found:
+        kind, name, _ = event
+        if name == "tbl" and kind != "text":
+            depth += 1 if kind == "start" else -1
+        if not depth:
+            break
+        if (kind, name, depth) == ("end", "tr", 1):
+            yield _Row(made.cells, made.names)
+            made, above = _Making(), made.cells or above
+        else:
+            made.take(event, depth == 1, above[0])
+    if made.cells:
+        yield _Row(made.cells, made.names)
+
+
+class _Making:
+    """A row while it is read."""
+
+    def __init__(self) -> None:
+        self.cells: list[str] = []
+        self.words: list[str] = []
+        self.names = self.goes_on = False
+        self.columns = 1
+
+    def take(self, event: Event, own: bool, above: str) -> None:
+        """``own``: the event is of the row itself, not of a table in it; ``above``: what the first
+        cell of the row above holds."""
+        kind, name, attributes = event
+        if kind == "text":
+            self.words.append(name)
+        elif kind == "end" and name in ("p", "tc"):
+            self.words.append(" ")
+        if not own or kind == "text":
+            return
+        if kind == "end" and name == "tc":
+            self._close(above)
+        elif kind == "start":
+            self._note(name, attributes.get("val", ""))
+
+    def _note(self, name: str, value: str) -> None:
+        if name == "tblHeader":
+            self.names = value not in ("0", "false", "off")
+        elif name == "vMerge":
+            self.goes_on = value != "restart"
+        elif name == "gridSpan" and value.isdecimal() and len(value) < 6:
+            self.columns = max(1, min(int(value), COLUMNS))
+
+    def _close(self, above: str) -> None:
+        text = "".join(self.words).strip()
+        if self.goes_on and not self.cells:
+            text = text or above
+        self.cells += [text, *[""] * (self.columns - 1)]
+        self.words.clear()
+        self.goes_on, self.columns = False, 1
+
+
 def _line(text: str) -> str:
-    lines = (" ".join(line.split()) for line in text.split("\n"))
-    return "\n".join(line.removesuffix("|").rstrip() for line in lines) + "\n"
+    return "\n".join(" ".join(line.split()) for line in text.split("\n")) + "\n"

@@ -6,15 +6,23 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 from types import ModuleType
 
-from index import docx, encoding, html, jsonl, markdown, parquet, pdf, wiki, wikitext
+from index import delimited, docx, encoding, html, jsonl, markdown, parquet, pdf, wiki, wikitext
 from index.dates import iso_date
 from index.documents import File, Item, Skipped, documents, named, row
 
 
 def _read_txt(file: File) -> Iterator[Item]:
+    return _streamed(file, lambda pieces: pieces)
+
+
+def _read_csv(file: File) -> Iterator[Item]:
+    return _streamed(file, delimited.extract)
+
+
+def _streamed(file: File, extract: Callable[[Iterator[str]], Iterator[str]]) -> Iterator[Item]:
     stream = file.seekable()
     codec, guessed = encoding.detect(stream)
-    yield from documents(file, file.title, encoding.pieces(stream, codec))
+    yield from documents(file, file.title, extract(encoding.pieces(stream, codec)))
     if guessed:
         yield Skipped(file.source, encoding.remark(codec), kept=True)
 
@@ -76,6 +84,8 @@ READERS: dict[str, Callable[[File], Iterator[Item]]] = {
     ".md": _read_md,
     ".html": _read_html,
     ".htm": _read_html,
+    ".csv": _read_csv,
+    ".tsv": _read_csv,
     ".jsonl": jsonl.read,
     ".pdf": _read_pdf,
     ".docx": _read_docx,

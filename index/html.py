@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import count, takewhile, zip_longest
+from typing import Any, NamedTuple
 
 from index.documents import Unreadable
+from index.tables import COLUMNS, sentences
 
 SILENT = "script, style, noscript, template, svg, nav, header, footer, aside, form, button"
 """Elements whose text is no part of what a page says."""
@@ -25,7 +29,11 @@ UNCLOSED = frozenset(
 """Elements that have no end, or one that may be left out: they do not nest by being open."""
 DEPTH = 1000
 """Browsers stop at 512; the parser's time grows with the square of the depth."""
+NAMED_TABLE = "table:not(:has(table)):has(th, thead)"
+"""Tables with names for their cells. One without any, or of other tables, only places text."""
 LINE = "\x1e"
+REPEATED = 100
+"""Characters of a first cell, at most, for it to be told again for each row that it spans."""
 DATED = re.compile(
     r"article:published_time|datePublished|dc\.date|dcterms\.(?:date|created|issued)|date", re.I
 )
@@ -48,12 +56,77 @@ def extract(page: str) -> tuple[str, str]:
     for node in tree.css(SILENT):
         node.decompose()
     title = tree.css_first("title")
+    for table in tree.css(NAMED_TABLE):
+        _tell(table)
     for node in tree.css(BLOCKS):
         node.insert_before(LINE)
         node.insert_after(LINE)
     text = tree.body.text() if tree.body else ""
     lines = (" ".join(line.split()) for line in text.split(LINE))
     return " ".join(title.text().split()) if title else "", "\n".join(filter(None, lines))
+
+
+def _tell(table: Any) -> None:
+    """Puts sentences in the place of a table."""
+    caption = table.css_first("caption")
+    told = [caption.text(separator=" ")] if caption else []
+    grid = list(_grid(table))
+    headings = list(takewhile(_is_heading, grid))
+    names = list(takewhile(_is_names, grid[len(headings) :]))
+    columns = zip_longest(*names, fillvalue=_Cell("", names=True))
+    head = [" ".join(dict.fromkeys(cell.text for cell in column)) for column in columns]
+    rows = [["" if cell.again else cell.text for cell in row] for row in grid]
+    told += [row[0] for row in rows[: len(headings)]]
+    told += sentences(head, rows[len(headings) + len(names) :])
+    table.replace_with(LINE + LINE.join(told) + LINE)
+
+
+class _Cell(NamedTuple):
+    """``names``: it names a column or a row; ``again``: it is the cell before it, in the next of
+    the columns that this one spans."""
+
+    text: str
+    names: bool
+    again: bool = False
+
+
+def _is_heading(row: Sequence[_Cell]) -> bool:
+    """One cell over all columns: it names what is below, and no column."""
+    return len(row) > 1 and row[0].names and all(cell.again for cell in row[1:])
+
+
+def _is_names(row: Sequence[_Cell]) -> bool:
+    return all(cell.names for cell in row) and not _is_heading(row)
+
+
+def _grid(table: Any) -> Iterator[list[_Cell]]:
+    """The rows, a cell for each column that they fill. What the first column has for several rows
+    stands in each of them; what another has, in the first."""
+    below: dict[int, tuple[int, _Cell]] = {}  # column -> how many rows more it fills, and with what
+    for line in table.css("tr"):
+        above, below = below, {c: (left - 1, x) for c, (left, x) in below.items() if left > 1}
+        row: list[_Cell] = []
+        for node in line.iter():
+            if node.tag not in ("td", "th"):
+                continue
+            row += _reaching(above, len(row))
+            text = node.text(separator=" ").strip()
+            cell = _Cell(text, node.tag == "th" or line.parent.tag == "thead")
+            if (high := _span(node, "rowspan")) > 1 and len(row) < COLUMNS:
+                told = cell if not row and len(text) <= REPEATED else cell._replace(text="")
+                below[len(row)] = (high - 1, told)
+            row += [cell, *[cell._replace(again=True)] * (_span(node, "colspan") - 1)]
+        yield row + _reaching(above, len(row))
+
+
+def _reaching(above: dict[int, tuple[int, _Cell]], column: int) -> list[_Cell]:
+    """The cells of rows above that fill this column and those right behind it."""
+    return [above[c][1] for c in takewhile(above.__contains__, count(column))]
+
+
+def _span(node: Any, name: str) -> int:
+    told = node.attributes.get(name) or ""
+    return max(1, min(int(told), COLUMNS)) if told.isdecimal() and len(told) < 6 else 1
 
 
 def date(page: str) -> str:

@@ -1,14 +1,21 @@
-"""Words of a Markdown page without its marks; knows the common marks, not the whole grammar."""
+"""Words of a Markdown page without its marks; knows the common marks, not the whole grammar.
+
+Tables as in GitHub Flavored Markdown (§4.10).
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 
+from index.tables import sentences
+
 FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 FRONT_FIELD = re.compile(r"^(title|date):(.*)$", re.MULTILINE)
 FENCED = re.compile(r"^[ \t]*(```+|~~~+)[^\n]*\n(.*?)(?:^[ \t]*\1[`~]*[ \t]*$\n?|\Z)", re.M | re.S)
 HEADING = re.compile(r"\A\s*#[ \t]+(\S.*)(?:\n|\Z)|\A\s*(\S.*)\n=+[ \t]*(?:\n|\Z)")
+COLUMN = re.compile(r":?-+:?")
+BAR = re.compile(r"(?<!\\)\|")
 
 
 def _heading(words: str) -> str:
@@ -17,8 +24,28 @@ def _heading(words: str) -> str:
     return bare.strip() if not bare or bare.endswith((" ", "\t")) else words.strip()
 
 
+def _table(match: re.Match[str]) -> str:
+    """A table's rows as sentences, if the lines are one."""
+    head, columns, rows = _cells(match[1]), _cells(match[2]), match[3].splitlines()
+    if len(head) != len(columns) or not all(map(COLUMN.fullmatch, columns)):
+        return match[0]
+    return "".join(f"{line}\n" for line in sentences(head, map(_cells, rows)))
+
+
+def _cells(line: str) -> list[str]:
+    bare = line.strip().removeprefix("|")
+    bare = bare if bare.endswith("\\|") else bare.removesuffix("|")
+    return [cell.replace("\\|", "|").strip() for cell in BAR.split(bare)]
+
+
 RULES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"<!--(?:(?!<!--).)*?-->", re.DOTALL), ""),
+    (
+        re.compile(
+            r"^([^\n|]*\|.*)\n([ \t:|-]*-[ \t:|-]*)(?:\n|\Z)((?:[^\n|]*\|.*(?:\n|\Z))*)", re.M
+        ),
+        _table,
+    ),
     (re.compile(r"^[ \t]*\[[^\]\n]+\]:[ \t]*\S+.*$\n?", re.MULTILINE), ""),  # [ref]: address
     (re.compile(r"!?\[([^\[\]\n]*)\]\([^()\n]*(?:\([^()\n]*\)[^()\n]*)*\)"), r"\1"),
     (re.compile(r"!?\[([^\[\]\n]+)\]\[[^\[\]\n]*\]"), r"\1"),
@@ -31,7 +58,7 @@ RULES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"(?<![\w\\])(_{1,3})(?=\S)([^_\n]+?)(?<=\S)\1(?!\w)"), r"\2"),
     (re.compile(r"\\([\\`*_{}\[\]()#+.!>~|-])"), r"\1"),
 ]
-"""Mark and what it becomes, in this order; list marks and tables stay as they are."""
+"""Mark and what it becomes, in this order; list marks stay as they are."""
 
 
 def extract(page: str) -> tuple[str, str]:

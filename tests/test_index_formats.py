@@ -63,7 +63,7 @@ def test_paragraphs_headings_and_tables_of_a_word_document(tmp_path: Path) -> No
         "The camel",
         "A hump. Fat",
         "inside",
-        "Legs | four long",
+        "Legs: four long.",
         "Box",
     ]
 

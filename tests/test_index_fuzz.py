@@ -31,8 +31,18 @@ ROWS = [
     {"id": n % 3, "title": f"Row {n}", "text": f"Camels of herd {n} — naïve."} for n in range(9)
 ]
 JSONL = "\n".join(map(json.dumps, ROWS)).encode()
-MARKDOWN = b"---\ntitle: T\n---\n# The *camel*\n\nA `hump` of [fat](x) and ``more``.\n"
-HTML = b"<title>T</title><nav>x</nav><p>A <b>hump</b> &amp; <table><tr><td>fat</table><!-- c -->"
+MARKDOWN = (
+    b"---\ntitle: T\n---\n# The *camel*\n\nA `hump` of [fat](x) and ``more``.\n"
+    b"| a | b |\n|---|---|\n| 1 | 2 |\n"
+)
+HTML = (
+    b"<title>T</title><nav>x</nav><p>A <b>hump</b> &amp; <table><tr><td>fat</table><!-- c -->"
+    b"<table><tr><th rowspan=2>a<th colspan=3>b<tr><th>c<tr><td>1<td>2</table>"
+)
+CSV = b'animal,humps\n"camel",1\n"Bactrian ""camel""",2\n'
+WORD_ROW = (
+    f"<w:tr><w:tc>{fakes.paragraph('camel')}</w:tc><w:tc>{fakes.paragraph('1')}</w:tc></w:tr>"
+)
 WIKI = "'''Mars''' is {{red|a}} [[planet|a planet]] &lt;ref>x&lt;/ref> {| |} [http://a b]"
 
 
@@ -46,9 +56,12 @@ SOUND: dict[str, Callable[[], bytes]] = {
     "txt": lambda: "Zoë’s camel\r\nhas a hump.\n".encode(),
     "md": lambda: MARKDOWN,
     "html": lambda: HTML,
+    "csv": lambda: CSV,
     "jsonl": lambda: JSONL,
     "pdf": lambda: fakes.pdf([["The camel"], ["has a hump."]], title="T"),
-    "docx": lambda: fakes.docx(fakes.paragraph("The camel") * 3, title="T"),
+    "docx": lambda: fakes.docx(
+        f"{fakes.paragraph('The camel') * 3}<w:tbl>{WORD_ROW * 2}</w:tbl>", title="T"
+    ),
     "parquet": table,
     "xml": lambda: fakes.dump([fakes.page("Mars", WIKI), fakes.page("Red", "x", redirect="Mars")]),
     "zip": lambda: fakes.zipped({"a.txt": b"camel", "b.jsonl": JSONL, "c.md": MARKDOWN}),

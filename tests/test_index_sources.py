@@ -147,9 +147,9 @@ def test_an_index_inside_the_source_is_no_document(tmp_path: Path) -> None:
     assert skipped == {"out": "an index, not documents"}
 
 
-@pytest.mark.parametrize("name", ["absent", "data.csv"])
+@pytest.mark.parametrize("name", ["absent", "data.xls"])
 def test_a_source_that_cannot_be_is_the_users_mistake(tmp_path: Path, name: str) -> None:
-    (tmp_path / "data.csv").write_text("a,b")
+    (tmp_path / "data.xls").write_text("a,b")
     with pytest.raises(UserError, match=name):
         list(read_documents([tmp_path / name]))
 

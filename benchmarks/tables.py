@@ -1,0 +1,222 @@
+"""How well facts of tables are found, by the way in which a row is told.
+
+    python benchmarks/tables.py
+
+Five small tables are written as Markdown, HTML and CSV, whose rows are indexed as sentences
+(``index.tables``), and as two kinds of plain text: rows with bars, as they stand in Markdown, and a
+line for each cell, as HTML's text gives it. Asked are 47 questions that a cell answers and 14 that
+none does. Printed is, for each form, how many were answered rightly, wrongly, and though there is
+no answer. The tables and questions were made up for this. Some five minutes a form on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import NamedTuple
+
+from retro import cli
+from retro.answer import Answerer
+from retro.text import same_answer
+
+Cells = Sequence[Sequence[str]]
+
+
+class Table(NamedTuple):
+    """``rows``: the first one names the columns. ``questions``: what is asked for in a column."""
+
+    title: str
+    rows: str
+    questions: dict[int, str]
+
+    @property
+    def cells(self) -> list[list[str]]:
+        return [line.strip().split(" | ") for line in self.rows.strip().splitlines()]
+
+
+TABLES = (
+    Table(
+        "Elements of the lab",
+        """
+        Element | Symbol | Atomic number | Melting point | Discovered by
+        Gallium | Ga | 31 | 29.8 °C | Lecoq de Boisbaudran
+        Indium | In | 49 | 156.6 °C | Ferdinand Reich
+        Hafnium | Hf | 72 | 2,233 °C | Dirk Coster
+        Cerium | Ce | 58 | 795 °C | Jöns Berzelius
+        Iridium | Ir | 77 | 2,446 °C | Smithson Tennant
+        Yttrium | Y | 39 | 1,526 °C | Johan Gadolin
+        """,
+        {
+            1: "What is the symbol of {}?",
+            2: "What is the atomic number of {}?",
+            3: "At what temperature does {} melt?",
+            4: "Who discovered {}?",
+        },
+    ),
+    Table(
+        "Staff directory",
+        """
+        Name | Role | Room | Phone | Since
+        Maria Lindholm | accountant | B 204 | 4411 | 2015
+        Jonas Weber | network engineer | A 017 | 4390 | 2019
+        Priya Nair | head of sales | C 310 | 4502 | 2011
+        Oleg Baran | caretaker | A 001 | 4300 | 1998
+        Ines Duarte | lawyer | C 122 | 4518 | 2021
+        """,
+        {
+            1: "What is the role of {}?",
+            2: "In which room is {}?",
+            3: "What is {}'s phone number?",
+            4: "Since when has {} been with us?",
+        },
+    ),
+    Table(
+        "Departures from platform hall",
+        """
+        Train | Destination | Departure | Platform | Operator
+        RE 5 | Lindau | 07:12 | 3 | DB Regio
+        IC 1268 | Stuttgart | 07:40 | 1 | DB Fernverkehr
+        RB 59 | Sigmaringen | 08:05 | 5 | SWEG
+        EC 113 | Klagenfurt | 08:31 | 2 | ÖBB
+        IRE 3 | Basel | 09:02 | 4 | DB Regio
+        """,
+        {
+            1: "Where does train {} go?",
+            2: "When does {} depart?",
+            3: "From which platform does {} leave?",
+            4: "Who operates {}?",
+        },
+    ),
+    Table(
+        "Settings of the server",
+        """
+        Option | Default | Meaning
+        max_connections | 64 | how many clients may be connected at once
+        idle_timeout | 300 s | after how long a silent client is disconnected
+        log_level | warning | the least severe message that is written to the log
+        cache_size | 512 MB | memory that is kept for answers
+        bind_address | 127.0.0.1 | the address on which the server listens
+        """,
+        {1: "What is the default of {}?", 2: "What does {} mean?"},
+    ),
+    Table(
+        "Rivers of the province",
+        """
+        River | Length | Source | Mouth | Largest tributary
+        Iller | 147 km | Oberstdorf | Danube | Breitach
+        Lauchert | 56 km | Melchingen | Danube | Fehla
+        Rems | 78 km | Essingen | Neckar | Wieslauf
+        Argen | 78 km | Isny | Lake Constance | Eschach
+        Kocher | 169 km | Unterkochen | Neckar | Bühler
+        """,
+        {
+            1: "How long is the {}?",
+            2: "Where does the {} rise?",
+            3: "Into what does the {} flow?",
+            4: "What is the largest tributary of the {}?",
+        },
+    ),
+)
+
+ABSENT = (
+    "What is the symbol of Rhodium?",
+    "Who discovered Scandium?",
+    "In which room is Peter Falk?",
+    "What is Anna Kern's phone number?",
+    "When does RE 9 depart?",
+    "From which platform does ICE 597 leave?",
+    "What is the default of retry_count?",
+    "What does max_users mean?",
+    "How long is the Brenz?",
+    "Where does the Jagst rise?",
+    "What is the birthday of Oleg Baran?",
+    "How wide is the Kocher?",
+    "What is the density of Hafnium?",
+    "How many seats has IC 1268?",
+)
+
+
+def _bars(rows: Cells) -> str:
+    head, *others = (f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join([head, "|" + "---|" * len(rows[0]), *others])
+
+
+def _cells(rows: Cells) -> str:
+    return "\n".join(cell for row in rows for cell in row)
+
+
+def _html(rows: Cells) -> str:
+    tags = ["th"] + ["td"] * (len(rows) - 1)
+    told = (
+        "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in row) + "</tr>"
+        for tag, row in zip(tags, rows, strict=True)
+    )
+    return f"<table>{''.join(told)}</table>"
+
+
+def _csv(rows: Cells) -> str:
+    return "\n".join(",".join(f'"{cell}"' for cell in row) for row in rows)
+
+
+FORMS: dict[str, tuple[str, str, Callable[[Cells], str]]] = {
+    "rows with bars": ("txt", "{title}\n\n{table}\n", _bars),
+    "a line for each cell": ("txt", "{title}\n\n{table}\n", _cells),
+    "md": ("md", "# {title}\n\n{table}\n", _bars),
+    "html": ("html", "<title>{title}</title><h1>{title}</h1>{table}", _html),
+    "csv": ("csv", "{table}\n", _csv),
+}
+"""Ending of the file, the file, and the table in it."""
+
+
+def main() -> None:
+    """Prints a JSON line for each form."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--form", choices=FORMS, action="append", help="default: all")
+    for form in parser.parse_args().form or FORMS:
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps({"form": form} | measure(form, Path(folder))), flush=True)
+
+
+def measure(form: str, folder: Path) -> dict[str, int]:
+    """Counts of right and wrong answers to the questions of one form."""
+    ending, page, table = FORMS[form]
+    (folder / "docs").mkdir()
+    for t in TABLES:
+        name = f"{t.title.lower().replace(' ', '-')}.{ending}"
+        (folder / "docs" / name).write_text(page.format(title=t.title, table=table(t.cells)))
+    with redirect_stdout(sys.stderr):
+        built = cli.main(["index", "build", str(folder / "docs"), "--out", str(folder / "index")])
+    if built != cli.DONE:
+        raise SystemExit(f"{form}: the index was not built")
+    asked = questions()
+    answers = Answerer.open(folder / "index").answer_batch([*asked, *ABSENT])
+    told = dict(zip([*asked, *ABSENT], (a.answer for a in answers), strict=True))
+    right = [told[q] is not None and same_answer(told[q] or "", [a]) for q, a in asked.items()]
+    given = [told[q] is not None for q in asked]
+    return {
+        "answerable": len(asked),
+        "right": sum(right),
+        "wrong": sum(given) - sum(right),
+        "absent": len(ABSENT),
+        "answered though absent": sum(told[q] is not None for q in ABSENT),
+    }
+
+
+def questions() -> dict[str, str]:
+    """Every second cell of each table, by its question."""
+    return {
+        asked.format(row[0]): row[column]
+        for table in TABLES
+        for i, row in enumerate(table.cells[1:])
+        for j, (column, asked) in enumerate(table.questions.items())
+        if (i + j) % 2 == 0
+    }
+
+
+if __name__ == "__main__":
+    main()

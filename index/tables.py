@@ -1,0 +1,41 @@
+"""Rows of a table as sentences, since a row alone does not say what its cells are.
+
+A chunk of a long table has no head. So each row is told by itself with the names of its columns:
+``| Rope | 10 m | 9.50 € |`` below ``| Article | Size | Price |`` becomes "Article Rope: Size 10 m,
+Price 9.50 €." (``benchmarks/tables.py``). Knows cells, no format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
+
+COLUMNS = 50
+"""Columns that one cell of a table may span, and those from which one may span rows."""
+
+
+def sentences(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A line for each row; ``head`` names the columns, as far as they have names. Without a row it
+    is told by itself, so that no word is lost."""
+    names = [_bare(name) for name in head]
+    told = 0
+    for row in rows:
+        if line := _sentence(names, [_bare(cell) for cell in row]):
+            told += 1
+            yield line
+    if not told and any(names):
+        yield ", ".join(filter(None, names))
+
+
+def _sentence(names: Sequence[str], cells: Sequence[str]) -> str:
+    """The first cell that holds something is what the others are said of; alone it is a heading."""
+    named = zip_longest(names[: len(cells)], cells, fillvalue="")
+    held = [(name, cell) for name, cell in named if cell]
+    if len(held) < 2:
+        return "".join(cell for _, cell in held)
+    first, *others = (f"{name} {cell}".strip() for name, cell in held)
+    return f"{first}: {', '.join(others)}."
+
+
+def _bare(cell: str) -> str:
+    return " ".join(cell.split())
