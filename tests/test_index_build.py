@@ -88,7 +88,7 @@ def test_a_build_that_breaks_leaves_the_index_as_it_was(tmp_path: Path) -> None:
         ({}, "no documents in the sources"),
         ({"a.txt": b"  \n"}, "a.txt: empty"),
         ({"a.txt": bytes(range(256))}, "binary"),
-        ({"a.csv": b"a,b", "b.csv": b"a,b"}, "unknown.*and 1 more"),
+        ({"a.xls": b"a,b", "b.xls": b"a,b"}, "unknown.*and 1 more"),
     ],
 )
 def test_nothing_to_index_is_the_users_mistake(
