@@ -11,14 +11,15 @@ from index.tables import sentences
 
 DELIMITERS = ",;\t|"
 LONGEST = 1_000_000
-"""Characters of a cell."""
+"""Characters of a cell, or of a line."""
 
 
 def extract(pieces: Iterable[str]) -> Iterator[str]:
     """A line for each row of a text that comes in pieces; the first row names the columns.
 
     Raises:
-        Unreadable: a cell is longer than ``LONGEST`` (a quotation mark that is not closed?).
+        Unreadable: a cell (a quotation mark that is not closed?) or a line is longer than
+            ``LONGEST``.
     """
     lines = _lines(pieces)
     first = next(lines, "")
@@ -36,5 +37,7 @@ def _lines(pieces: Iterable[str]) -> Iterator[str]:
     for piece in pieces:
         *whole, held = (held + piece).split("\n")
         yield from (f"{line}\n" for line in whole)
+        if len(held) > LONGEST:
+            raise Unreadable(f"no CSV: a line of more than {LONGEST:,} characters")
     if held:
         yield held

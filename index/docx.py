@@ -8,11 +8,10 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import NamedTuple
 
 from index.archives import member, open_zip
 from index.documents import File, Unreadable
-from index.tables import COLUMNS, sentences
+from index.tables import COLUMNS, REPEATED, sentences
 from index.xml import Event, events
 
 BODY = "word/document.xml"
@@ -85,17 +84,11 @@ def _shown(found: Iterable[Event]) -> Iterator[Event]:
             yield kind, name, attributes
 
 
-class _Row(NamedTuple):
-    cells: list[str]
-    names: bool
-    """Whether the document says that they name the columns: the row is shown on every page."""
-
-
 def _table(found: Iterator[Event]) -> Iterator[str]:
     """The rest of a table. A first row of names is seldom said to be one: several words without a
     digit are taken for it; of two columns the first one may as well name what the second holds."""
     rows = _rows(found)
-    first = next(rows, _Row([], names=False))
+    first = next(rows, _Row())
     told = "".join(first.cells)
     names = len(first.cells) > 2 and all(first.cells) and not any(c.isdigit() for c in told)
     head = first.cells if first.names or names else []
@@ -105,7 +98,7 @@ def _table(found: Iterator[Event]) -> Iterator[str]:
 def _rows(found: Iterator[Event]) -> Iterator[_Row]:
     """The rows of a table to its end; a table in a cell is words of that cell."""
     depth = 1
-    made, above = _Making(), [""]
+    row, above = _Row(), ""
     for event in found:
         kind, name, _ = event
         if name == "tbl" and kind != "text":
@@ -113,31 +106,32 @@ def _rows(found: Iterator[Event]) -> Iterator[_Row]:
         if not depth:
             break
         if (kind, name, depth) == ("end", "tr", 1):
-            yield _Row(made.cells, made.names)
-            made, above = _Making(), made.cells or above
+            yield row
+            row, above = _Row(), row.cells[0] if row.cells else above
         else:
-            made.take(event, depth == 1, above[0])
-    if made.cells:
-        yield _Row(made.cells, made.names)
+            row.take(event, depth == 1, above)
+    if row.cells:
+        yield row
 
 
-class _Making:
-    """A row while it is read."""
+class _Row:
+    """A row, filled while it is read. ``names``: whether the document says that its ``cells`` name
+    the columns (it is shown on every page)."""
 
     def __init__(self) -> None:
         self.cells: list[str] = []
-        self.words: list[str] = []
-        self.names = self.goes_on = False
-        self.columns = 1
+        self.names = False
+        self._words: list[str] = []
+        self._goes_on, self._columns = False, 1
 
     def take(self, event: Event, own: bool, above: str) -> None:
         """``own``: the event is of the row itself, not of a table in it; ``above``: what the first
         cell of the row above holds."""
         kind, name, attributes = event
         if kind == "text":
-            self.words.append(name)
+            self._words.append(name)
         elif kind == "end" and name in ("p", "tc"):
-            self.words.append(" ")
+            self._words.append(" ")
         if not own or kind == "text":
             return
         if kind == "end" and name == "tc":
@@ -149,17 +143,17 @@ class _Making:
         if name == "tblHeader":
             self.names = value not in ("0", "false", "off")
         elif name == "vMerge":
-            self.goes_on = value != "restart"
+            self._goes_on = value != "restart"
         elif name == "gridSpan" and value.isdecimal() and len(value) < 6:
-            self.columns = max(1, min(int(value), COLUMNS))
+            self._columns = max(1, min(int(value), COLUMNS))
 
     def _close(self, above: str) -> None:
-        text = "".join(self.words).strip()
-        if self.goes_on and not self.cells:
-            text = text or above
-        self.cells += [text, *[""] * (self.columns - 1)]
-        self.words.clear()
-        self.goes_on, self.columns = False, 1
+        text = "".join(self._words).strip()
+        if self._goes_on and not self.cells:
+            text = text or (above if len(above) <= REPEATED else "")
+        self.cells += [text, *[""] * (self._columns - 1)]
+        self._words.clear()
+        self._goes_on, self._columns = False, 1
 
 
 def _line(text: str) -> str:

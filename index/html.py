@@ -12,7 +12,7 @@ from itertools import count, takewhile, zip_longest
 from typing import Any, NamedTuple
 
 from index.documents import Unreadable
-from index.tables import COLUMNS, sentences
+from index.tables import COLUMNS, REPEATED, sentences
 
 SILENT = "script, style, noscript, template, svg, nav, header, footer, aside, form, button"
 """Elements whose text is no part of what a page says."""
@@ -32,8 +32,6 @@ DEPTH = 1000
 NAMED_TABLE = "table:not(:has(table)):has(th, thead)"
 """Tables with names for their cells. One without any, or of other tables, only places text."""
 LINE = "\x1e"
-REPEATED = 100
-"""Characters of a first cell, at most, for it to be told again for each row that it spans."""
 DATED = re.compile(
     r"article:published_time|datePublished|dc\.date|dcterms\.(?:date|created|issued)|date", re.I
 )

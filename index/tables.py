@@ -12,12 +12,18 @@ from itertools import zip_longest
 
 COLUMNS = 50
 """Columns that one cell of a table may span, and those from which one may span rows."""
+REPEATED = 100
+"""Characters, at most, of what is told again in each row: a column's name, a cell that spans rows.
+A page with a name of a megabyte and a million rows would be as large as a library."""
 
 
 def sentences(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """A line for each row; ``head`` names the columns, as far as they have names. Without a row it
-    is told by itself, so that no word is lost."""
+    """A line for each row; ``head`` names the columns, as far as they have names. What is too long
+    for a name is told once, and all names are where there is no row, so that no word is lost."""
     names = [_bare(name) for name in head]
+    if long := [name for name in names if len(name) > REPEATED]:
+        yield ", ".join(long)
+        names = ["" if name in long else name for name in names]
     told = 0
     for row in rows:
         if line := _sentence(names, [_bare(cell) for cell in row]):

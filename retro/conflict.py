@@ -120,19 +120,19 @@ def _others(
     own, place = found.texts[draft.source], draft.spans[draft.source]
     texts = list(zip(found.doc_ids, found.texts, strict=True))
     holding = {doc_id for doc_id, text in texts if _says(text, draft.text)}
-    missing = [_names_missing(asked, found, k) for k in range(len(texts))]
+    missing = _names_missing(asked, found, ours)
     for k, (doc_id, text) in enumerate(texts):
         reading = draft.readings[k]
         if doc_id in (found.doc_ids[draft.source], found.doc_ids[ours]):
             continue
         if place and (other := restated(own, *place, text)):
-            if missing[k] <= missing[ours]:
+            if _names_missing(asked, found, k) <= missing:
                 yield k, Reading(*other, draft.readings[ours].probability)
         elif (
             reading.probability >= LEAST_PROBABLE
-            and not (missing[k] or missing[ours])
             and doc_id not in holding
             and not _says(found.texts[ours], _cut(text, reading))
+            and not (missing or _names_missing(asked, found, k))
         ):
             yield k, reading
 

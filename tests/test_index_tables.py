@@ -35,6 +35,7 @@ def text_of(file: Path, content: bytes) -> str:
         (["A", "B", "C"], [["x"], ["", "", ""], ["", "y", "z"]], ["x", "B y: C z."]),
         ([" A \n b ", "C"], [["x\n1", " y "]], ["A b x 1: C y."]),
         (["A", "", "B"], [], ["A, B"]),
+        (["A", "n" * 101, "B"], [["1", "2", "3"]], ["n" * 101, "A 1: 2, B 3."]),
         (["A", "B"], [["", ""]], ["A, B"]),
         ([], [], []),
     ],
@@ -109,6 +110,7 @@ def test_tables_of_html(table: str, told: list[str]) -> None:
         "<table><tr><td>" * 200 + "<table><tr><th>a</table>" * 5000 + "</table>" * 200,
         "<table><tr>" + "<th rowspan=99999 colspan=99999>ab" * 60 + "<tr><td>x" * 10000,
         "<table><tr><th>a<th>b" + "<tr><td rowspan=65534>" + "x" * 90 + "<td>y" + "<tr>" * 9000,
+        f"<table><tr><th>a<th>{'n' * 200_000}" + "<tr><td>x<td>y" * 9000,
         f"<table><tr><th>a<tr><td rowspan=9>{'x' * 200_000}<td>1" + "<tr><td>2" * 9000,
     ],
 )
@@ -154,12 +156,16 @@ def word_cell(text: str, properties: str = "") -> str:
                     [word_cell("Rope", '<w:vMerge w:val="restart"/>'), "5 m", "5 €"],
                     [word_cell("", "<w:vMerge/>"), "10 m", "9 €"],
                     [word_cell("Bag", '<w:gridSpan w:val="2"/>'), "8 €"],
+                    ["x" * 101, "1 m", "1 €"],
+                    [word_cell("", "<w:vMerge/>"), "2 m", "2 €"],
                 ]
             ),
             [
                 "Article Rope: Size 5 m, Price 5 €.",
                 "Article Rope: Size 10 m, Price 9 €.",
                 "Article Bag: Price 8 €.",
+                f"Article {'x' * 101}: Size 1 m, Price 1 €.",
+                "Size 2 m: Price 2 €.",
             ],
         ),
         (
@@ -191,8 +197,10 @@ def test_rows_of_a_csv_file(tmp_path: Path, name: str, content: str) -> None:
     assert text_of(tmp_path / name, content.encode()).split("\n") == TOLD
 
 
-def test_a_csv_file_that_is_none_is_told(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text('a,b\n1,2\n"' + "x" * 1_100_000)
+@pytest.mark.parametrize("last", ['"' + "x\n" * 600_000, "x" * 1_100_000])
+def test_a_csv_file_that_is_none_is_told(tmp_path: Path, last: str) -> None:
+    """A quotation mark that is not closed, and a line without an end."""
+    (tmp_path / "a.csv").write_text(f"a,b\n1,2\n{last}")
     kept, reason = read_documents([tmp_path / "a.csv"])
     assert isinstance(reason, Skipped)
     assert "no CSV" in reason.reason
