@@ -31,6 +31,7 @@ from retro.policy import AbstentionPolicy
 from retro.ranking import Ranker
 from retro.shipped import DEFAULT_CHECKPOINT, NUM_SAMPLES, ranker_of
 from retro.signals import (
+    SCOPE,
     SEARCHED,
     answer_signals,
     retrieval_signals,
@@ -391,8 +392,9 @@ class Answerer:
         as the reader gives it beside its own (``backing``). It is shared with the rival where there
         is a dispute: of two answers that exclude each other, ours is right with own / (own + rival)
         of the probability. Where nothing was ``searched``, what tells of a search counts as
-        unknown."""
-        known = signals if searched else {**signals, **dict.fromkeys(SEARCHED, math.nan)}
+        unknown, and in a database of one document how far its texts are from each other."""
+        unknown = dict.fromkeys(SEARCHED, math.nan)
+        known = {SCOPE: math.nan, **signals} if searched else {**signals, **unknown}
         if self.head is None:
             return signals["span_probability"] / (1.0 + signals["dispute"])
         return self.head.score(known) * signals["backing"] / (1.0 + signals["dispute"])

@@ -135,6 +135,9 @@ learned by heart (out of fold, both log-loss and AUROC are worse).
 DISCOUNTS = ("backing", "dispute", "num_conflicting")
 """What takes from what the head gives (``Answerer.confidence``), and is not to be learned twice."""
 
+SCOPE = "scope_p"
+"""What only a database of several documents can tell."""
+
 SEARCHED = (
     "dense_top1 dense_mean dense_gap dense_spread scope_p bm25_per_rarity bm25_gap bm25_spread "
     "num_neighbours agreement joint_rank title_share match_gap"
@@ -149,15 +152,16 @@ def retrieval_signals(
     question: str,
     neighbours: NeighboursLike,
     idf: Idf,
-    own_distances: Sequence[float] | None = None,
+    own_distances: Sequence[float] = (),
 ) -> dict[str, float]:
     """All signals that need no answer.
 
     ``own_distances``: ascending, equally spaced quantiles of the distances that the database has
-    to its own held-out text (the index manifest holds them); without them no ``scope_p``.
+    to its own held-out text (the index manifest holds them); without any, as of a database of one
+    document, no ``scope_p``.
     """
     asked = Question.read(question, idf)
-    scope = {} if own_distances is None else scope_signals(neighbours.dense_top, own_distances)
+    scope = scope_signals(neighbours.dense_top, own_distances) if own_distances else {}
     return {
         **dense_signals(neighbours.dense_top),
         **scope,
@@ -182,7 +186,7 @@ def scope_signals(distances: NDArray[Any], own_distances: Sequence[float]) -> di
     """The p-value of the nearest distance under the database's own: 1 near, 0 farther than any."""
     own = np.asarray(own_distances, dtype=np.float64)
     nearest = float(distances[0]) if len(distances) else np.inf
-    return {"scope_p": 1.0 - float(np.interp(nearest, own, np.linspace(0.0, 1.0, len(own))))}
+    return {SCOPE: 1.0 - float(np.interp(nearest, own, np.linspace(0.0, 1.0, len(own))))}
 
 
 def lexical_signals(asked: Question, scores: NDArray[Any]) -> dict[str, float]:

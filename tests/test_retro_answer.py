@@ -13,7 +13,7 @@ import tiny
 
 from index.errors import UserError
 from retro.answer import BATCH, POLICY, Answerer, evidence, model_sha256
-from retro.calibration import Calibration
+from retro.calibration import PLAIN, Calibration
 from retro.drafting import Draft
 from retro.policy import AbstentionPolicy
 from retro.ranking import DEPTH, FEATURES, Ranker
@@ -185,6 +185,23 @@ def test_no_neighbour_is_out_of_scope(answerer: Answerer) -> None:
         assert answer.evidence == ()
     assert [a.id for a in answers] == ["a", "b", "c"]
     alike(answers[1], answerer.answer(ASKED[1], id="b"))
+
+
+def test_a_database_of_one_document_answers(answerer: Answerer) -> None:
+    """It has no distances between documents; the shipped head asks for what they tell."""
+    feature = Feature("scope_p", "identity", mean=0.5, deviation=0.1, weight=1.0)
+    head = ConfidenceHead((Factor((feature,), 0.0),), PLAIN)
+    made = Answerer(answerer.retriever, answerer.drafter, head, answerer.policy)
+    several = made.answer(ASKED[0])
+    whole = made.retriever.manifest
+    made.retriever.manifest = replace(whole, own_distances=())
+    try:
+        alone = made.answer(ASKED[0])
+    finally:
+        made.retriever.manifest = whole
+    assert "scope_p" in several.signals
+    assert "scope_p" not in alone.signals
+    assert alone.confidence == head.score({"scope_p": 0.5}) * alone.signals["backing"]
 
 
 def test_hidden_documents_are_no_evidence(answerer: Answerer) -> None:
