@@ -198,7 +198,7 @@ def _write_words(store: TokenStore, folder: Path, progress: bool) -> None:
 
 def _titled(store: TokenStore, mark: str, row: int, start: int, end: int) -> str:
     document = store.document(row)
-    return mark.join(part for part in (document.title, document.text[start:end]) if part)
+    return mark.join(part for part in (document.title_at(start), document.text[start:end]) if part)
 
 
 def _write_keys(

@@ -29,7 +29,7 @@ class Changes:
         with self.file.open(encoding="utf-8") as lines:
             for line in lines:
                 row = json.loads(line)
-                yield Document(**row) if "text" in row else Skipped(**row)
+                yield Document.of(row) if "text" in row else Skipped(**row)
 
     def __contains__(self, skipped: Skipped) -> bool:
         """Whether its file, or place in one, was read again, and so told anew what is skipped."""

@@ -1,7 +1,8 @@
 """Cuts documents into chunks of decoder tokens; knows offsets and arithmetic, nothing of files.
 
-A document of ``n`` tokens has ``ceil(n / chunk_size)`` chunks; every chunk holds ``chunk_size``
-tokens but the document's last, which holds what is left. No chunk crosses a document.
+A section of ``n`` tokens has ``ceil(n / chunk_size)`` chunks; every chunk holds ``chunk_size``
+tokens but the section's last, which holds what is left. No chunk crosses a section; a document
+without headings is one section.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -70,6 +72,25 @@ def chunk_lens(num_tokens: int, chunk_size: int = CHUNK_SIZE) -> list[int]:
     """The length of each chunk of a document of ``num_tokens``; they sum to ``num_tokens``."""
     full, rest = divmod(num_tokens, chunk_size)
     return [chunk_size] * full + ([rest] if rest else [])
+
+
+def cut(
+    offsets: NDArray[np.int64], starts: Sequence[int], chunk_size: int = CHUNK_SIZE
+) -> tuple[list[int], list[int]]:
+    """The length of each chunk of a document whose sections begin at these characters, and the
+    number of its section.
+
+    ``offsets`` [n, 2]: characters of the document's tokens. A token that begins before a section
+    belongs to the one before it; what has no tokens of its own is no section.
+    """
+    firsts = np.searchsorted(offsets[:, 0], np.asarray(starts, np.int64)).tolist()
+    lens: list[int] = []
+    numbers: list[int] = []
+    for number, (first, end) in enumerate(pairwise(sorted({0, *firsts, len(offsets)}))):
+        some = chunk_lens(end - first, chunk_size)
+        lens += some
+        numbers += [number] * len(some)
+    return lens, numbers
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 import tempfile
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from pathlib import PurePosixPath
 from shutil import copyfileobj
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from index.dates import iso_date
+from index.sections import BETWEEN, Outline, Section
 
 DOCUMENT_CHARACTERS = 2_000_000
 """A longer text becomes several documents, so that memory stays bounded."""
@@ -33,6 +36,7 @@ class Document:
 
     ``trust``: how far its origin is trusted, in the words of whoever indexed it, or nothing.
     ``date``: the year, month or day that it is of, as ``index.dates`` writes them, or nothing.
+    ``sections``: in their order; what stands before the first one has no heading.
     """
 
     id: str
@@ -41,6 +45,24 @@ class Document:
     source: str
     trust: str = ""
     date: str = ""
+    sections: tuple[Section, ...] = ()
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """A document from the JSON that ``vars`` of one gives."""
+        sections = tuple(Section(*section) for section in row.get("sections", ()))
+        return cls(**{**row, "sections": sections})
+
+    def title_at(self, start: int) -> str:
+        """The title, and the headings of the section that this character of the text is in."""
+        place = bisect_right(self.sections, start, key=lambda section: section.start)
+        name = self.sections[place - 1].name if place else ""
+        return BETWEEN.join(filter(None, (self.title, name)))
+
+    def parts(self) -> list[str]:
+        """The text before the first section, which may be empty, and that of each section."""
+        cuts = [0, *(section.start for section in self.sections), len(self.text)]
+        return [self.text[start:end] for start, end in pairwise(cuts)]
 
 
 @dataclass(frozen=True)
@@ -143,9 +165,11 @@ def named(
     A text that is empty is skipped.
     """
     number = 0
-    for number, text in enumerate(_parts(pieces), 1):
-        part = doc_id if number == 1 else f"{doc_id}#part{number}"
-        yield Document(whole(part), whole(title.strip()), whole(text), source, trust, date)
+    outline = Outline(title)
+    for number, part in enumerate(_parts(pieces), 1):
+        name = doc_id if number == 1 else f"{doc_id}#part{number}"
+        text, sections = outline.read(whole(part))
+        yield Document(whole(name), whole(title.strip()), text, source, trust, date, sections)
     if not number:
         yield Skipped(source, "empty")
 

@@ -1,27 +1,33 @@
-"""Text of a Word document: paragraphs, headings and table rows, a line each; knows no styles.
+"""Text of a Word document: paragraphs, headings and table rows, a line each.
 
 Elements as in ECMA-376 part 1, §17.3 and §17.4.
 """
 
 from __future__ import annotations
 
+import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
 from index.archives import member, open_zip
 from index.documents import File, Unreadable
+from index.sections import bold_heading, heading, unmarked
 from index.tables import COLUMNS, REPEATED, sentences
 from index.xml import Event, events
 
 BODY = "word/document.xml"
 PROPERTIES = "docProps/core.xml"
+STYLES = "word/styles.xml"
+HEADED = re.compile(r"heading ([1-9])", re.IGNORECASE)
+"""The names of the styles of headings, in every language (§17.7.4.9); their ids are translated."""
+OFF = ("0", "false", "off")
 MARKS = {"tab": " ", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 
 
 def extract(file: File) -> tuple[str, str, Iterator[str]]:
     """``(title, date, lines)``; title and date (of the last change) are empty where the document's
-    properties name none.
+    properties name none, headings are marked (``index.sections``).
 
     Raises:
         Unreadable: it is no Word document (an encrypted one is no zip file either).
@@ -32,7 +38,8 @@ def extract(file: File) -> tuple[str, str, Iterator[str]]:
         raise Unreadable("no Word document (word/document.xml is missing)")
     told = _properties(file, archive) if PROPERTIES in names else {}
     date = told.get("modified") or told.get("created", "")
-    return told.get("title", ""), date, _lines(file, archive)
+    levels = _levels(file, archive) if STYLES in names else {}
+    return told.get("title", ""), date, _lines(file, archive, levels)
 
 
 def _properties(file: File, archive: zipfile.ZipFile) -> dict[str, str]:
@@ -50,18 +57,63 @@ def _properties(file: File, archive: zipfile.ZipFile) -> dict[str, str]:
     return {name: " ".join(said.split()) for name, said in words.items()}
 
 
-def _lines(file: File, archive: zipfile.ZipFile) -> Iterator[str]:
+def _levels(file: File, archive: zipfile.ZipFile) -> dict[str, int]:
+    """The level of each style of headings, by its id; none where the styles are broken."""
+    levels: dict[str, int] = {}
+    style = ""
+    try:
+        for kind, name, attributes in events(member(file, archive, STYLES)):
+            if (kind, name) == ("start", "style"):
+                style = attributes.get("styleId", "")
+            elif (kind, name) == ("start", "name"):
+                named = HEADED.fullmatch(attributes.get("val", ""))
+                levels |= {style: int(named[1])} if named else {}
+    except Unreadable:
+        return {}
+    return levels
+
+
+def _lines(file: File, archive: zipfile.ZipFile, levels: Mapping[str, int]) -> Iterator[str]:
     """Paragraphs, and the rows of tables as sentences."""
     found = _shown(events(member(file, archive, BODY)))
-    words: list[str] = []
-    for kind, name, _ in found:
-        if kind == "text":
-            words.append(name)
-        elif (kind, name) == ("start", "tbl"):
+    paragraph = _Paragraph()
+    for event in found:
+        kind, name, attributes = event
+        if (kind, name) == ("start", "tbl"):
             yield from map(_line, _table(found))
+        elif (kind, name) == ("start", "pStyle"):
+            paragraph.level = levels.get(attributes.get("val", ""), 0)
         elif (kind, name) == ("end", "p"):
-            yield _line("".join(words))
-            words.clear()
+            yield paragraph.line()
+            paragraph = _Paragraph()
+        else:
+            paragraph.take(event)
+
+
+class _Paragraph:
+    """A paragraph, filled while it is read. ``level``: that of its heading's style, or 0."""
+
+    def __init__(self) -> None:
+        self.level = 0
+        self._words: list[str] = []
+        self._bold, self._all_bold = False, True
+
+    def take(self, event: Event) -> None:
+        kind, name, attributes = event
+        if kind == "text":
+            self._words.append(name)
+            self._all_bold &= self._bold or not name.strip()
+        elif (kind, name) == ("start", "r"):
+            self._bold = False
+        elif (kind, name) == ("start", "b"):
+            self._bold = attributes.get("val", "") not in OFF
+
+    def line(self) -> str:
+        """As a heading where it is one: by its style, or in bold type alone."""
+        text = unmarked("".join(self._words))
+        if self.level:
+            return f"{heading(self.level, text)}\n"
+        return f"{bold_heading(text)}\n" if self._all_bold and bold_heading(text) else _line(text)
 
 
 def _shown(found: Iterable[Event]) -> Iterator[Event]:
@@ -141,7 +193,7 @@ class _Row:
 
     def _note(self, name: str, value: str) -> None:
         if name == "tblHeader":
-            self.names = value not in ("0", "false", "off")
+            self.names = value not in OFF
         elif name == "vMerge":
             self._goes_on = value != "restart"
         elif name == "gridSpan" and value.isdecimal() and len(value) < 6:

@@ -70,6 +70,7 @@ def _columns(store: TokenStore, chunks: list[int]) -> dict[str, Any]:
     return {
         "doc_id": [document.id for document in documents],
         **{name: [getattr(d, name) for d in documents] for name in _NAMES},
+        "title": [d.title_at(start) for d, (_, start, _) in zip(documents, spans, strict=True)],
         "text": texts,
         "start": [start for _, start, _ in spans],
         "end": [end for _, _, end in spans],

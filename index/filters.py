@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from index.dedupe import WORD
 from index.documents import Document, Item, Skipped
 from index.errors import UserError
 from index.redact import redacted
+from index.sections import Section
 
 FEWEST_LETTERS = 100
 """Of a text with fewer letters the language is not told."""
@@ -226,8 +229,22 @@ def without_persons(items: Iterable[Item]) -> Iterator[Item]:
         if isinstance(item, Skipped):
             yield item
             continue
-        (title, in_title), (text, in_text) = redacted(item.title), redacted(item.text)
-        yield replace(item, title=title, text=text)
-        if counts := in_title + in_text:
+        document, counts = _redacted(item)
+        yield document
+        if counts:
             told = ", ".join(f"{count} {mark}" for mark, count in counts.items())
             yield Skipped(item.source, f"'{item.id}' was redacted: {told}", kept=True)
+
+
+def _redacted(document: Document) -> tuple[Document, Counter[str]]:
+    """The document with marks, its sections where they begin then, and how many marks there are."""
+    title, counts = redacted(document.title)
+    parts = []
+    for part in document.parts():
+        text, found = redacted(part)
+        parts.append(text)
+        counts += found
+    starts = accumulate(map(len, parts[:-1]))
+    names = (redacted(section.name)[0] for section in document.sections)
+    sections = tuple(map(Section, starts, names))
+    return replace(document, title=title, text="".join(parts), sections=sections), counts

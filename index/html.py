@@ -12,6 +12,7 @@ from itertools import count, takewhile, zip_longest
 from typing import Any, NamedTuple
 
 from index.documents import Unreadable
+from index.sections import bold_heading, heading, unmarked
 from index.tables import COLUMNS, REPEATED, sentences
 
 SILENT = "script, style, noscript, template, svg, nav, header, footer, aside, form, button"
@@ -31,6 +32,10 @@ DEPTH = 1000
 """Browsers stop at 512; the parser's time grows with the square of the depth."""
 NAMED_TABLE = "table:not(:has(table)):has(th, thead)"
 """Tables with names for their cells. One without any, or of other tables, only places text."""
+HEADINGS = "h1, h2, h3, h4, h5, h6, p > b:only-child, p > strong:only-child"
+"""Headings, and what may be one: a paragraph in bold type alone."""
+LONGEST_HEADING = 300
+"""Characters; more is no heading, but a page in which one was never closed."""
 LINE = "\x1e"
 DATED = re.compile(
     r"article:published_time|datePublished|dc\.date|dcterms\.(?:date|created|issued)|date", re.I
@@ -42,7 +47,8 @@ TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
 
 
 def extract(page: str) -> tuple[str, str]:
-    """``(title, text)`` of a page: one line a block, without scripts and navigation.
+    """``(title, text)`` of a page: one line a block, without scripts and navigation, its headings
+    marked (``index.sections``).
 
     Raises:
         Unreadable: its elements are nested deeper than ``DEPTH``.
@@ -50,18 +56,34 @@ def extract(page: str) -> tuple[str, str]:
     from selectolax.lexbor import LexborHTMLParser
 
     _check_depth(page)
-    tree = LexborHTMLParser(page.replace(LINE, " "))
+    tree = LexborHTMLParser(unmarked(page.replace(LINE, " ")))
     for node in tree.css(SILENT):
         node.decompose()
     title = tree.css_first("title")
     for table in tree.css(NAMED_TABLE):
         _tell(table)
+    for node in tree.css(HEADINGS):
+        _head(node)
     for node in tree.css(BLOCKS):
         node.insert_before(LINE)
         node.insert_after(LINE)
     text = tree.body.text() if tree.body else ""
     lines = (" ".join(line.split()) for line in text.split(LINE))
     return " ".join(title.text().split()) if title else "", "\n".join(filter(None, lines))
+
+
+def _head(node: Any) -> None:
+    """Puts a heading's marked line in its place."""
+    for line_break in node.css("br"):
+        line_break.insert_before(" ")
+    words = node.text()
+    if node.tag[0] == "h":
+        line = heading(int(node.tag[1]), words) if len(words) <= LONGEST_HEADING else ""
+    else:
+        line = bold_heading(words) if words.strip() == node.parent.text().strip() else ""
+    if line:
+        node.insert_before(f"{LINE}{line}{LINE}")
+        node.decompose()
 
 
 def _tell(table: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from index.sections import bold_heading, heading, unmarked
 from index.tables import sentences
 
 FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
@@ -50,25 +51,39 @@ RULES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"!?\[([^\[\]\n]*)\]\([^()\n]*(?:\([^()\n]*\)[^()\n]*)*\)"), r"\1"),
     (re.compile(r"!?\[([^\[\]\n]+)\]\[[^\[\]\n]*\]"), r"\1"),
     (re.compile(r"<((?:https?|mailto):[^<>\s]+)>"), r"\1"),
+    (
+        re.compile(r"(?<![^\n]\n)^[ ]{0,3}([^\s>#*+|-].*)\n[ ]{0,3}(=+|-{2,})[ \t]*$", re.M),
+        lambda m: heading(1 if m[2][0] == "=" else 2, m[1]),
+    ),
     (re.compile(r"^[ \t]{0,3}(?:=+|-{3,}|\*{3,}|_{3,})[ \t]*$\n?", re.MULTILINE), ""),
-    (re.compile(r"^[ \t]{0,3}#{1,6}[ \t]+(.*)$", re.MULTILINE), lambda m: _heading(m[1])),
+    (
+        re.compile(r"^[ \t]{0,3}(#{1,6})[ \t]+(.*)$", re.MULTILINE),
+        lambda m: heading(len(m[1]), _heading(m[2])),
+    ),
+    (
+        re.compile(r"(?<![^\n]\n)^[ ]{0,3}(\*\*|__)([^*_\n]+)\1(:?)[ \t]*$(?!\n[^\n])", re.M),
+        lambda m: bold_heading(m[2] + m[3]) or m[0],
+    ),
     (re.compile(r"^(?:[ \t]{0,3}>[ \t]?)+", re.MULTILINE), ""),
     (re.compile(r"(?<!`)(`{1,3})[ \t]?([^`\n]+?)[ \t]?\1(?!`)"), r"\2"),
     (re.compile(r"(?<![\w\\*])(\*{1,3})(?=\S)([^*\n]+?)(?<=\S)\1(?![\w*])"), r"\2"),
     (re.compile(r"(?<![\w\\])(_{1,3})(?=\S)([^_\n]+?)(?<=\S)\1(?!\w)"), r"\2"),
     (re.compile(r"\\([\\`*_{}\[\]()#+.!>~|-])"), r"\1"),
 ]
-"""Mark and what it becomes, in this order; list marks stay as they are."""
+"""Mark and what it becomes, in this order; list marks stay as they are. An underlined heading
+and one in bold type are a line behind an empty one, the latter before an empty one too."""
 
 
 def extract(page: str) -> tuple[str, str]:
-    """``(title, text)`` of a page. The title stands in the front matter or is a first heading."""
+    """``(title, text)`` of a page, its headings marked (``index.sections``). The title stands in
+    the front matter or is a first heading."""
+    page = unmarked(page)
     title = _front_field(page, "title")
     if front := FRONT_MATTER.match(page):
         page = page[front.end() :]
-    if heading := HEADING.match(page):
-        title = title or plain(_heading(heading.group(1) or heading.group(2)))
-        page = page[heading.end() :]
+    if first := HEADING.match(page):
+        title = title or plain(_heading(first.group(1) or first.group(2)))
+        page = page[first.end() :]
     return title.strip(), _without_marks(page).strip()
 
 

@@ -37,13 +37,14 @@ QUERY_BLOCK = 512
 class Neighbours:
     """The neighbours of one question, best first; k may be smaller than asked.
 
-    Every neighbour is a window [N, F]: a chunk and its continuation in the same document.
+    Every neighbour is a window [N, F]: a chunk and its continuation in the same section.
     """
 
     chunk_ids: Ids
     """int64 [k]"""
     doc_ids: tuple[str, ...]
     titles: tuple[str, ...]
+    """The documents' titles, with the headings of the window's section."""
     trusts: tuple[str, ...]
     """The documents' trust labels, empty where they have none."""
     texts: tuple[str, ...]
@@ -254,7 +255,7 @@ class Retriever:
         return Neighbours(
             chunk_ids=chunk_ids,
             doc_ids=tuple(d.id for d in documents),
-            titles=tuple(d.title for d in documents),
+            titles=tuple(d.title_at(a) for d, (_, a, _) in zip(documents, spans, strict=True)),
             trusts=tuple(d.trust for d in documents),
             texts=tuple(d.text[a:b] for d, (_, a, b) in zip(documents, spans, strict=True)),
             starts=np.asarray([start for _, start, _ in spans], dtype=np.int64),

@@ -22,6 +22,8 @@ from index.store import TokenStore
 
 MADE_BY = ("chunk_size", "embedder_sha256", "dim", "tokenizer_sha256", "format", "libraries")
 """What of a request decides a key, beside the document."""
+KEYED = ("title", "text", "sections")
+"""What of a document decides its keys."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Held:
     fingerprint: str = ""
 
     def first_chunk(self, document: Document) -> int | None:
-        """Where the keys of a document begin; None unless it is held with this title and text."""
+        """Where the keys of a document begin; None unless it is held as it is."""
         row = self.store.rows.get(document.id)
         if row is None:
             return None
@@ -65,7 +67,7 @@ class Held:
             held = self.store.document(row)
         except UserError:  # damaged: it is made again
             return None
-        same = (held.title, held.text) == (document.title, document.text)
+        same = all(getattr(held, name) == getattr(document, name) for name in KEYED)
         return self.store.chunks_of(row).start if same else None
 
 

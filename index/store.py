@@ -1,12 +1,14 @@
 """The token store: documents, their tokens and chunks, memory-mapped; knows no keys and no search.
 
-documents.jsonl       one document a line: id, title, source, text, and trust and date if it has any
+documents.jsonl       one document a line: id, title, source, text; what it has of trust, date,
+                      sections
 document_starts.npy   int64 [documents + 1]   byte where each line begins
 document_checks.npy   uint32 [documents]      CRC-32 of each line
 document_table.jsonl  the ``Origin`` of each document: id, source, trust, date
 document_chunks.npy   int64 [documents + 1]   first chunk of each document
 chunk_starts.npy      int64 [chunks + 1]      first token of each chunk
 chunk_documents.npy   int32 [chunks]          document row of each chunk
+chunk_sections.npy    int32 [chunks]          number of its section in the document
 chunk_checks.npy      uint32 [chunks]         CRC-32 of each chunk's tokens, offsets and place
 tokens.npy            uint16 or uint32 [tokens]
 token_offsets.npy     uint32 [tokens, 2]      characters of each token in its document
@@ -21,7 +23,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property, lru_cache, partial
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.arrays import Array, ArrayWriter, give_back, mapped
-from index.chunks import CHUNK_SIZE, TokenizedText, chunk_lens
+from index.chunks import CHUNK_SIZE, TokenizedText, cut
 from index.errors import UserError
 from index.sources import Document
 from index.where import Origin
@@ -40,10 +42,12 @@ ARRAYS = {
     "document_chunks": np.int64,
     "chunk_starts": np.int64,
     "chunk_documents": np.int32,
+    "chunk_sections": np.int32,
     "chunk_checks": np.uint32,
 }
 TABLE = "document_table.jsonl"
-_OPTIONAL = ("trust", "date")
+SECTIONS = "chunk_sections"
+_OPTIONAL = ("trust", "date", "sections")
 
 
 class TokenStore:
@@ -58,15 +62,16 @@ class TokenStore:
         self.folder, self.removed = folder, frozenset(removed)
         self._tokens = mapped(folder / "tokens.npy")
         self._offsets = mapped(folder / "token_offsets.npy")
-        tables = {name: mapped(folder / f"{name}.npy") for name in ARRAYS}
+        tables = {name: mapped(folder / f"{name}.npy") for name in ARRAYS if name != SECTIONS}
         self._mapped = [self._tokens, self._offsets, *tables.values()]
         self._document_starts = tables["document_starts"]
         self._document_chunks = tables["document_chunks"]
         self._chunk_starts, self._chunk_checks = tables["chunk_starts"], tables["chunk_checks"]
         self._chunk_documents = tables["chunk_documents"]
+        self._chunk_sections = _sections(folder, len(self._chunk_documents))
         self._lines = _bytes(folder / "documents.jsonl")
         self._table = _bytes(folder / TABLE)
-        self._mapped += [self._lines, self._table]
+        self._mapped += [self._lines, self._table, self._chunk_sections]
         # Not a method: a store that refers to itself would stay mapped after its last use.
         read = partial(_read_document, self._lines, tables, folder)
         self._cached = lru_cache(maxsize=64)(read)
@@ -118,6 +123,13 @@ class TokenStore:
         """The chunk ids of one document."""
         return range(*(int(c) for c in self._document_chunks[[document_row, document_row + 1]]))
 
+    def sections_of(self, document_row: int) -> list[range]:
+        """The chunk ids of one document, section by section."""
+        chunks = self.chunks_of(document_row)
+        numbers = self._chunk_sections[chunks.start : chunks.stop]
+        cuts = np.flatnonzero(np.diff(numbers, prepend=-1, append=-1)).tolist()
+        return [chunks[start:end] for start, end in pairwise(cuts)]
+
     def document(self, row: int) -> Document:
         if not 0 <= row < self.num_documents:
             raise IndexError(f"document row {row}, the store has {self.num_documents}")
@@ -153,10 +165,11 @@ class TokenStore:
         return TokenizedText(ids.astype(np.int64), offsets.astype(np.int64))
 
     def continuation(self, chunk_id: int) -> int:
-        """The next chunk of the same document, or ``chunk_id`` itself where it is the last."""
+        """The next chunk of the same section, or ``chunk_id`` itself where it is the last."""
         following = chunk_id + 1
-        same = following < len(self) and (
-            self._chunk_documents[following] == self._chunk_documents[chunk_id]
+        same = following < len(self) and all(
+            held[following] == held[chunk_id]
+            for held in (self._chunk_documents, self._chunk_sections)
         )
         return following if same else chunk_id
 
@@ -188,7 +201,7 @@ def _read_document(
     line = lines[start:end].tobytes()
     if zlib.crc32(line) != tables["document_checks"][row]:
         raise _damaged(folder, f"document {row}")
-    return Document(**json.loads(line))
+    return Document.of(json.loads(line))
 
 
 class StoreWriter:
@@ -228,7 +241,10 @@ class StoreWriter:
     def add(self, document: Document, tokens: TokenizedText) -> None:
         """Appends one document with at least one token."""
         assert len(tokens.ids), "a document without tokens has no chunks"
-        self._add_chunks(tokens.ids.astype(self._token_type), tokens.offsets.astype(np.uint32))
+        starts = [section.start for section in document.sections]
+        lens, sections = cut(tokens.offsets, starts, self._chunk_size)
+        ids, offsets = tokens.ids.astype(self._token_type), tokens.offsets.astype(np.uint32)
+        self._add_chunks(ids, offsets, lens, sections)
         line = _line({k: v for k, v in vars(document).items() if v or k not in _OPTIONAL})
         self._lines.write(line)
         self._table.write(_line([getattr(document, name) for name in Origin._fields]))
@@ -236,18 +252,21 @@ class StoreWriter:
         self._tables["document_starts"].append(self._lines.tell())
         self._tables["document_chunks"].append(self.num_chunks)
 
-    def _add_chunks(self, ids: Array, offsets: Array) -> None:
+    def _add_chunks(
+        self, ids: Array, offsets: Array, lens: Sequence[int], sections: Sequence[int]
+    ) -> None:
         row, before = self.num_documents, self.num_tokens
-        ends = list(accumulate(chunk_lens(len(ids), self._chunk_size)))
-        begins = [0, *ends[:-1]]
+        ends = list(accumulate(lens))
+        last = [here != following for here, following in pairwise([*sections, None])]
         checks = [
-            _check(row, end == ends[-1], ids[begin:end], offsets[begin:end])
-            for begin, end in zip(begins, ends, strict=True)
+            _check(row, is_last, ids[begin:end], offsets[begin:end])
+            for begin, end, is_last in zip([0, *ends[:-1]], ends, last, strict=True)
         ]
         self._tokens.extend(ids)
         self._offsets.extend(offsets)
         self._tables["chunk_starts"].extend(np.asarray(ends) + before)
         self._tables["chunk_documents"].extend([row] * len(ends))
+        self._tables["chunk_sections"].extend(sections)
         self._tables["chunk_checks"].extend(checks)
 
     def __enter__(self) -> Self:
@@ -261,6 +280,12 @@ def _check(row: int, last: bool, ids: Array, offsets: Array) -> int:
     """CRC-32 of a chunk, which depends on whose it is and on whether another one follows."""
     place = zlib.crc32(f"{row} {last}".encode())
     return zlib.crc32(offsets.tobytes(), zlib.crc32(ids.tobytes(), place))
+
+
+def _sections(folder: Path, num_chunks: int) -> Array:
+    """The number of each chunk's section; zeros in an index from before there were any."""
+    file = folder / f"{SECTIONS}.npy"
+    return mapped(file) if file.exists() else np.zeros(num_chunks, ARRAYS[SECTIONS])
 
 
 def _line(value: Any) -> bytes:

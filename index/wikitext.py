@@ -10,6 +10,8 @@ import html
 import re
 from collections import Counter
 
+from index.sections import heading, unmarked
+
 TOKEN = re.compile(
     r"\{\{|\}\}|\{\||\|\}|\[\[|\]\]|<!--|-->|</?[a-zA-Z][^<>]{0,500}>|'{2,5}|__[A-Z]{3,20}__"
     r"|\[(?:https?:)?//[^\s\[\]]{1,2000}|\]"
@@ -24,7 +26,8 @@ DEPTH = 100
 
 
 def plain(markup: str) -> str:
-    """What an article says, without templates, tables, references, pictures and categories.
+    """What an article says, without templates, tables, references, pictures and categories, its
+    headings marked (``index.sections``).
 
     What a mark that is never closed holds stays, without the mark.
     """
@@ -35,16 +38,17 @@ def plain(markup: str) -> str:
         end = mark.end()
         stack.mark(mark.group())
     stack.add(markup[end:])
-    text = EMPTY_BRACKETS.sub("", html.unescape(stack.text()))
+    text = unmarked(EMPTY_BRACKETS.sub("", html.unescape(stack.text())))
     lines = (_line(line) for line in text.split("\n"))
     return "\n".join(line for line in lines if line)
 
 
 def _line(line: str) -> str:
-    """A line without the marks of headings and lists, and with single blanks."""
+    """A line without the marks of lists, with single blanks; a heading as one."""
     line = line.strip()
     if line.startswith("=") and line.endswith("="):
-        line = line.strip("=")
+        level = min(len(line) - len(line.lstrip("=")), len(line) - len(line.rstrip("=")))
+        return heading(level - 1, line.strip("="))
     return " ".join(line.lstrip("*#:;").split())
 
 

@@ -1,7 +1,7 @@
 """Reading examples: questions, the windows that answer them, and windows that do not.
 
 Knows question files and documents; knows no model. A *window* is a neighbour [N, F]: a chunk and
-its continuation in the same document.
+its continuation in the same section.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import lzma
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from index.chunks import CHUNK_SIZE, tokenize
+from index.chunks import CHUNK_SIZE, cut, tokenize
 from index.errors import UserError
+from index.sections import Section
 from index.sources import Document
 from retro.text import accepted_answers
 from retro.windows import Ints, Window, Windower
@@ -42,18 +44,20 @@ class WindowTable:
     ) -> WindowTable:
         """Cuts and tokenises all documents: about 2,000 windows a second on one core."""
         texts: list[str] = []
+        headings: list[str] = []
         titles: list[str] = []
         document_of: list[int] = []
         chunks_of: list[range] = []
         documents = list(documents)
         for row, found in enumerate(tokenize(windower.decoder, [d.text for d in documents])):
-            begin = len(texts)
-            for start, end in window_characters(found.offsets, chunk_size):
-                texts.append(documents[row].text[start:end])
-                titles.append(documents[row].title)
+            begin, document = len(texts), documents[row]
+            for start, end in window_characters(found.offsets, document.sections, chunk_size):
+                texts.append(document.text[start:end])
+                headings.append(document.title_at(start))
+                titles.append(document.title)
                 document_of.append(row)
             chunks_of.append(range(begin, len(texts)))
-        windows = windower.windows(texts, titles)
+        windows = windower.windows(texts, headings)
         return cls(windows, texts, np.asarray(document_of, np.int32), chunks_of, titles)
 
     @classmethod
@@ -80,11 +84,13 @@ class WindowTable:
         return chunks[:-1] if len(chunks) > 1 else chunks
 
 
-def window_characters(offsets: Any, chunk_size: int) -> Iterator[Span]:
-    """Characters [start, end) of each window, from token offsets [n, 2]."""
-    for first in range(0, len(offsets), chunk_size):
-        last = min(first + 2 * chunk_size, len(offsets)) - 1
-        yield int(offsets[first][0]), int(offsets[last][1])
+def window_characters(offsets: Any, sections: Sequence[Section], chunk_size: int) -> Iterator[Span]:
+    """Characters [start, end) of each window of a document, from token offsets [n, 2]."""
+    lens, numbers = cut(offsets, [section.start for section in sections], chunk_size)
+    bounds = [0, *accumulate(lens)]
+    for i, number in enumerate(numbers):
+        following = i + 1 if numbers[i + 1 : i + 2] == [number] else i
+        yield int(offsets[bounds[i]][0]), int(offsets[bounds[following + 1] - 1][1])
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ class TextSet:
 
 @dataclass(frozen=True)
 class _Cut:
-    """A sequence: its chunks, all of one document."""
+    """A sequence: its chunks, all of one section of a document."""
 
     chunks: range
     document: int
@@ -174,14 +174,15 @@ class _Found:
 
 
 def _cut(store: TokenStore, num_chunks: int) -> list[_Cut]:
-    """Every document in sequences of ``num_chunks``; a rest of one chunk has nobody to hear."""
+    """Every section in sequences of ``num_chunks``, of which all but the last chunk are full; a
+    rest of one chunk has nobody to hear."""
     cuts = []
     for document in store.present():
-        chunks = store.chunks_of(document)
-        for first in range(chunks.start, chunks.stop, num_chunks):
-            part = range(first, min(first + num_chunks, chunks.stop))
-            if len(part) > 1:
-                cuts.append(_Cut(part, document))
+        for chunks in store.sections_of(document):
+            for first in range(0, len(chunks), num_chunks):
+                part = chunks[first : first + num_chunks]
+                if len(part) > 1:
+                    cuts.append(_Cut(part, document))
     return cuts
 
 

@@ -24,9 +24,10 @@ BERT_MARKS, ROBERTA_MARKS = ("[CLS]", "[SEP]", "[PAD]"), ("<s>", "</s>", "<pad>"
 
 MAX_QUESTION = 48
 MAX_CHUNK = 96
-MAX_TITLE = 16
+MAX_TITLE = 32
 MAX_NEIGHBOUR = 220
-"""Encoder tokens kept of a question, a chunk of text, a title and a neighbour."""
+"""Encoder tokens kept of a question, a chunk of text, a title (its last ones: what names a section
+stands there) and a neighbour."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class Windower:
         return [
             _align(
                 text,
-                title_ids[i][:MAX_TITLE],
+                title_ids[i][-MAX_TITLE:],
                 (encoded["input_ids"][i], encoded["offset_mapping"][i]),
                 (decoded["input_ids"][i], decoded["offset_mapping"][i]),
             )

@@ -28,13 +28,15 @@ def paragraph(text: str) -> str:
     return f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>"
 
 
-def docx(body: str, title: str = "", properties: str = "") -> bytes:
+def docx(body: str, title: str = "", properties: str = "", styles: str = "") -> bytes:
     document = f"<w:document {W}><w:body>{body}</w:body></w:document>"
     members = {"word/document.xml": document.encode()}
     if title or properties:
         inside = f"<dc:title>{title}</dc:title>{properties}"
         core = f'<c:p xmlns:c="urn:c" xmlns:dc="urn:dc">{inside}</c:p>'
         members["docProps/core.xml"] = core.encode()
+    if styles:
+        members["word/styles.xml"] = styles.encode()
     return zipped(members)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from index.html import extract
+from index.sections import heading
 
 PAGE = """<!doctype html><html><head><title>The
   camel</title><style>p {color: red}</style></head><body>
@@ -13,7 +14,7 @@ def test_text_of_blocks_one_a_line_without_scripts_and_menus() -> None:
     title, text = extract(PAGE)
     assert title == "The camel"
     assert text.split("\n") == [
-        "Camels",
+        heading(1, "Camels"),
         "A camel has one hump — or two.",
         "It drinks.",
         "Legs",
@@ -22,5 +23,5 @@ def test_text_of_blocks_one_a_line_without_scripts_and_menus() -> None:
 
 
 def test_broken_markup_loses_no_text() -> None:
-    assert extract("<p>one <b>two<p>three") == ("", "one two\nthree")
+    assert extract("<p>one <b>two<p>three.") == ("", "one two\nthree.")
     assert extract("just words") == ("", "just words")

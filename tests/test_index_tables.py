@@ -10,6 +10,7 @@ import pytest
 from index.documents import Document, Skipped
 from index.html import extract
 from index.markdown import plain
+from index.sections import heading
 from index.sources import read_documents
 from index.tables import sentences
 from tests import ingest_fakes as fakes
@@ -53,7 +54,7 @@ def test_a_row_is_told_with_the_names_of_its_columns(
         ("Article | Size | Price\n--|--|--\nRope | 10 m | 9.50 €\nend", TOLD[0] + "\nend"),
         ("|a|b|\n|-|-|\n|1\\|2|`x`|\n", "a 1|2: b x.\n"),
         ("a | b\nc | d", "a | b\nc | d"),
-        ("a | b\n---\nc", "a | b\nc"),
+        ("a | b\n---\nc", f"{heading(2, 'a | b')}\nc"),
         ("|a|b|\n|-|-|-|\n|1|2|", "|a|b|\n|-|-|-|\n|1|2|"),
     ],
 )

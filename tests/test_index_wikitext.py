@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from index.sections import heading
 from index.wikitext import plain
 
 
@@ -14,7 +15,10 @@ from index.wikitext import plain
         ("a<ref name=x>{{cite|[[y]]}}</ref> b<ref name=x /> c", "a b c"),
         ("{{Infobox|a={{b|c}}\n|d=e}}Text {{nested {{deep}} one}}here", "Text here"),
         ("[[File:M.jpg|thumb|A [[red]] ''picture'']]Text[[Category:A]][[de:Mars]]", "Text"),
-        ("== History ==\n* one\n** [http://a.b two]\n: three", "History\none\ntwo\nthree"),
+        (
+            "== History ==\n* one\n** [http://a.b two]\n: three",
+            f"{heading(1, 'History')}\none\ntwo\nthree",
+        ),
         ("{| class=x\n! a\n|-\n| 1 {{b}}\n|}\nText", "Text"),
         ("5&nbsp;km &lt;b&gt; x<br/>y<!-- [[no]] -->", "5 km <b> x\ny"),
         ("Mars ({{IPA|x}}) is [sic] red <b>and</b> cold. __NOTOC__", "Mars is [sic] red and cold."),

@@ -1,0 +1,87 @@
+"""The sections of a document, which its headings begin and name; knows no format.
+
+What a section says of "it" and "the warranty" is about what its headings name, so a chunk lies in
+one section and is titled by it. A format's reader marks the line of a heading with ``heading``;
+``Outline`` takes the marks out again and notes where each section begins.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+MARK = "\ufdd0"
+"""A noncharacter (Unicode §23.7), which no text that is exchanged holds."""
+BETWEEN = " › "
+"""Stands between a title and the headings below it."""
+LEVELS = 6
+DEEPEST = 2
+"""Headings, the nearest ones, that name a section."""
+LONGEST = 80
+"""Characters kept of a heading in that name."""
+
+_WORD = re.compile(r"\w+")
+_LINE = re.compile(rf"^{MARK}([1-{LEVELS}])(.*)$", re.MULTILINE)
+
+
+class Section(NamedTuple):
+    """``start``: its first character in the document. ``name``: its headings below the document's
+    title; empty where the title says the same."""
+
+    start: int
+    name: str
+
+
+def heading(level: int, words: str) -> str:
+    """The line of a heading with its mark; level 1 is the highest. No words are no heading."""
+    words = " ".join(words.split())
+    return f"{MARK}{max(1, min(level, LEVELS))}{words}" if words else ""
+
+
+def bold_heading(words: str) -> str:
+    """The line of a heading that only bold type makes one; empty if it is no such thing."""
+    words = words.strip()
+    title = len(words) <= LONGEST and any(c.isalpha() for c in words) and words[-1] not in ".!?,;"
+    return heading(LEVELS, words.removesuffix(":")) if title else ""
+
+
+def unmarked(text: str) -> str:
+    """A text in which nothing passes for a mark."""
+    return text.replace(MARK, "")
+
+
+class Outline:
+    """The headings of one document so far, whose text may come in parts."""
+
+    def __init__(self, title: str) -> None:
+        self._title = _words(title)
+        self._open: dict[int, str] = {}
+
+    def read(self, marked: str) -> tuple[str, tuple[Section, ...]]:
+        """The text of a part without marks, and the sections in it. A heading that is followed by
+        another one, and no text, has no section of its own."""
+        sections = [Section(0, self._name())] if self._open else []
+        words: list[str] = []
+        end = size = 0
+        for line in _LINE.finditer(marked):
+            before = marked[end : line.start()]
+            self._enter(int(line[1]), line[2])
+            alone = bool(sections) and not before.strip()
+            start = sections.pop().start if alone else size + len(before)
+            sections.append(Section(start, self._name()))
+            words += [before, line[2]]
+            size += len(before) + len(line[2])
+            end = line.end()
+        return "".join([*words, marked[end:]]), tuple(sections)
+
+    def _enter(self, level: int, words: str) -> None:
+        self._open = {n: held for n, held in self._open.items() if n < level} | {level: words}
+
+    def _name(self) -> str:
+        told = (words for words in self._open.values() if _words(words) not in self._title)
+        return BETWEEN.join(words[:LONGEST].strip() for words in [*told][-DEEPEST:])
+
+
+def _words(text: str) -> str:
+    """Words alone, each between blanks."""
+    return f" {' '.join(_WORD.findall(text.casefold()))} "
