@@ -12,12 +12,22 @@ other does. Each condition keeps an innocent question from looking disputed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from index.lexical import STOPWORDS, fold
-from retro.overlap import Idf, Overlap, Question, holds, sentences_of, stems_of, words_of
+from retro.overlap import (
+    STOP,
+    WORD,
+    Idf,
+    Overlap,
+    Question,
+    holds,
+    sentences_of,
+    stems_of,
+    words_of,
+)
 from retro.restated import restated
 from retro.signals import NeighboursLike
 from retro.text import normalise_answer, same_answer
@@ -36,6 +46,9 @@ rule (a question has several answers, or the rival answers another one)."""
 
 LEAST_COVERED = 0.9
 """A rival sentence's rarity share of the question, as a part of the answer's own sentence's."""
+
+LEAST_STEM = 3
+"""Letters that two forms of a word begin with."""
 
 _NUMBER = re.compile(r"\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?")
 SMALL_NUMBERS = {
@@ -101,7 +114,7 @@ def find_dispute(
     covered = _sentence_cover(asked, draft.text, found, ours)
     rivals = [
         (k, reading)
-        for k, reading in _others(asked, draft, found, ours)
+        for k, reading in _others(question, asked, draft, found, ours)
         if differ(draft.text, other := _cut(found.texts[k], reading))
         and _sentence_cover(asked, other, found, k) >= LEAST_COVERED * covered
     ]
@@ -113,7 +126,7 @@ def find_dispute(
 
 
 def _others(
-    asked: Question, draft: DraftLike, found: NeighboursLike, ours: int
+    question: str, asked: Question, draft: DraftLike, found: NeighboursLike, ours: int
 ) -> Iterator[tuple[int, Reading]]:
     """What neighbours of other documents say of what was asked: in the answer's own sentence, as
     probably as it is said there; or by themselves."""
@@ -125,6 +138,8 @@ def _others(
         reading = draft.readings[k]
         if doc_id in (found.doc_ids[draft.source], found.doc_ids[ours]):
             continue
+        if _set_apart(question, found, ours, k):
+            continue
         if place and (other := restated(own, *place, text)):
             if _names_missing(asked, found, k) <= missing:
                 yield k, Reading(*other, draft.readings[ours].probability)
@@ -135,6 +150,31 @@ def _others(
             and not (missing or _names_missing(asked, found, k))
         ):
             yield k, reading
+
+
+def _set_apart(question: str, found: NeighboursLike, ours: int, rival: int) -> bool:
+    """Whether the answer's title names what was asked about and the rival's passage does not: of
+    two things, sheets of one make say two things. "One" of "Xbox One" is not "one"."""
+    named = _told(found.titles[ours])
+    held = _told(f"{found.titles[rival]} {found.texts[rival]}")
+    return any(_met(word, named) and not _met(word, held) for word in _told(question))
+
+
+def _told(text: str) -> set[str]:
+    """Words, stop words only where a capital makes them part of a name."""
+    words = {word: fold(word) for word in WORD.findall(text)}
+    return {
+        w if low in STOP else low for w, low in words.items() if low not in STOP or w[0].isupper()
+    }
+
+
+def _met(word: str, among: Collection[str]) -> bool:
+    """ "bean" is met in "beans"."""
+    return word in among or any(
+        long.startswith(short) and len(short) >= LEAST_STEM
+        for other in among
+        for short, long in [sorted((word, other), key=len)]
+    )
 
 
 def dispute_signals(dispute: Dispute | None) -> dict[str, float]:

@@ -19,7 +19,7 @@ Idf = Callable[[str], float]
 LEAST = 1e-6
 """A rarity above zero, so that shares are defined."""
 
-_WORD = re.compile(r"[^\W_]+")
+WORD = re.compile(r"[^\W_]+")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[^\sa-z])|\n+")
 _ALSO_STOP = """
 about after also before being between can could during he her his i its kind many may might much
@@ -39,12 +39,12 @@ class Word(NamedTuple):
 
 def words_in(text: str, start: int, end: int) -> list[Word]:
     """The words among these characters, with their places in the text."""
-    return [Word(fold(m[0]), m.start(), m.end()) for m in _WORD.finditer(text, start, end)]
+    return [Word(fold(m[0]), m.start(), m.end()) for m in WORD.finditer(text, start, end)]
 
 
 def words_of(text: str) -> list[str]:
     """All words in order, lower case, without accents."""
-    return _WORD.findall(fold(text))
+    return WORD.findall(fold(text))
 
 
 def stems_of(text: str) -> list[str]:
@@ -93,7 +93,7 @@ class Question:
         rarity: dict[str, float] = {}
         for word in kept:
             rarity[_stem(word)] = max(rarity.get(_stem(word), LEAST), idf(word))
-        names = {_stem(fold(w)) for w in _WORD.findall(text) if not w[0].islower()}
+        names = {_stem(fold(w)) for w in WORD.findall(text) if not w[0].islower()}
         return cls([_stem(w) for w in kept], rarity, frozenset(names & rarity.keys()))
 
     @property

@@ -206,3 +206,39 @@ def test_two_wordings_agree_unless_a_number_or_a_word_sets_them_apart(
     first: str, second: str, same: bool
 ) -> None:
     assert agree(first, second) is agree(second, first) is same
+
+
+SHEETS = (
+    "Warranty\n\nThe manufacturer grants two years from the day of purchase.",
+    "Warranty\n\nThe manufacturer grants three years from the day of purchase.",
+)
+
+
+def sheets(first: str, second: str, question: str) -> Dispute | None:
+    found = Passages(SHEETS, (first, second), ("d0", "d1"))
+    return dispute(found, ("two years", "three years"), (0.9, 0.9), question)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "question"),
+    [
+        ("Brisa Duo", "Brisa Professional", "How long is the warranty of the Brisa Duo?"),
+        ("Brisa One", "Brisa Duo", "How long is the warranty of the Brisa One?"),
+        ("Lamps", "Toasters", "How long is the warranty of a lamp?"),
+    ],
+)
+def test_sheets_of_two_things_say_two_things(first: str, second: str, question: str) -> None:
+    """The title alone tells of which one a sentence is that stands in both."""
+    assert sheets(first, second, question) is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "question"),
+    [
+        ("Brisa Duo", "Brisa Duo (2023)", "How long is the warranty of the Brisa Duo?"),
+        ("Manual 2024", "Manual 2023", "How long is the warranty of the Brisa Duo?"),
+        ("Our terms", "Terms of warranty", "How long is the warranty?"),
+    ],
+)
+def test_sheets_of_one_thing_are_in_dispute(first: str, second: str, question: str) -> None:
+    assert sheets(first, second, question) is not None
