@@ -13,16 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
 
-from retro import cli
-from retro.answer import Answerer
-from retro.text import same_answer
+from asked import counts
 
 Cells = Sequence[Sequence[str]]
 
@@ -189,33 +185,19 @@ def measure(form: str, folder: Path) -> dict[str, int]:
     for t in TABLES:
         name = f"{t.title.lower().replace(' ', '-')}.{ending}"
         (folder / "docs" / name).write_text(page.format(title=t.title, table=table(t.cells)))
-    with redirect_stdout(sys.stderr):
-        built = cli.main(["index", "build", str(folder / "docs"), "--out", str(folder / "index")])
-    if built != cli.DONE:
-        raise SystemExit(f"{form}: the index was not built")
-    asked = questions()
-    answers = Answerer.open(folder / "index").answer_batch([*asked, *ABSENT])
-    told = dict(zip([*asked, *ABSENT], (a.answer for a in answers), strict=True))
-    right = [told[q] is not None and same_answer(told[q] or "", [a]) for q, a in asked.items()]
-    given = [told[q] is not None for q in asked]
-    return {
-        "answerable": len(asked),
-        "right": sum(right),
-        "wrong": sum(given) - sum(right),
-        "absent": len(ABSENT),
-        "answered though absent": sum(told[q] is not None for q in ABSENT),
-    }
+    return counts(folder / "docs", questions(), folder / "index")
 
 
-def questions() -> dict[str, str]:
-    """Every second cell of each table, by its question."""
-    return {
-        asked.format(row[0]): row[column]
+def questions() -> dict[str, list[str]]:
+    """The cell that answers each question, every second one of a table; none where none does."""
+    cells = {
+        asked.format(row[0]): [row[column]]
         for table in TABLES
         for i, row in enumerate(table.cells[1:])
         for j, (column, asked) in enumerate(table.questions.items())
         if (i + j) % 2 == 0
     }
+    return cells | {question: [] for question in ABSENT}
 
 
 if __name__ == "__main__":
