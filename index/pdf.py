@@ -1,17 +1,37 @@
-"""Text of a PDF by PDFium, a page at a time; knows nothing of documents, and reads no pictures."""
+"""Text of a PDF by PDFium, a page at a time; knows nothing of documents, and reads no pictures.
+
+A PDF knows letters and places, no paragraphs: what is a heading is told by its type, and where a
+paragraph goes on by how far its lines reach.
+"""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
-from typing import IO, Any
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
+from typing import IO, Any, NamedTuple
 
 from index.documents import Unreadable
+from index.sections import bold_heading, heading, unmarked
 
 HYPHEN = re.compile(r"(?<=[^\W\d_])[-\u00ad\u2010]\r?\n(?=[^\W\d_A-Z])")
 """A word cut at the end of a line; before a capital or a figure the hyphen is its own."""
 JOINED = re.compile("[\x02\ufffe]")
 """What PDFium writes where it joined a cut word itself."""
+LARGER = (1.9, 1.6, 1.35, 1.2, 1.08)
+"""How many times the size of the text a heading is, from the first level down."""
+LINES, LONGEST = 3, 150
+"""Lines and characters of the longest heading."""
+BOLD = re.compile(r"bold|black|heavy|demi|cmbx", re.IGNORECASE)
+"""Names of bold fonts, and TeX's."""
+NO_HEADING = re.compile(r"[.,;]$|[. ]{5}")
+"""The end of a sentence, or the dots of a table of contents."""
+FULL = 0.7
+"""How much of the page's longest lines a line fills that goes on in the next one."""
+ITEM = re.compile(r"[•◦▪‣·–—*-]\s|\(?\w{1,3}[.)]\s")
+"""Begins an item of a list."""
 
 
 def extract(stream: IO[bytes]) -> tuple[str, str, Iterator[str]]:
@@ -35,9 +55,10 @@ def _pages(pdf: Any) -> Iterator[str]:
     from pypdfium2 import PdfiumError
 
     empty = True
+    layout = Layout()
     try:
         for number in range(len(pdf)):
-            if text := _text(pdf, number):
+            if text := clean(layout.text(_lines(pdf, number))):
                 empty = False
                 yield text + "\n\n"
     except PdfiumError as error:
@@ -48,13 +69,105 @@ def _pages(pdf: Any) -> Iterator[str]:
         raise Unreadable("no text in it (scanned?)")
 
 
-def _text(pdf: Any, number: int) -> str:
+class Line(NamedTuple):
+    """``size``: that of its letters in points, 0 where they differ or it is not known;
+    ``bold``: whether all are."""
+
+    text: str
+    size: float
+    bold: bool
+
+
+def _lines(pdf: Any, number: int) -> list[Line]:
+    """The lines of a page."""
     page = pdf[number]
     words = page.get_textpage()
     text = words.get_text_bounded()
+    known = words.count_chars() == len(text)
+    lines = []
+    begin = 0
+    for line in text.split("\r\n"):
+        letters = [begin + i for i, c in enumerate(line) if c.isalnum()] if known else []
+        some = {letters[i * (len(letters) - 1) // 2] for i in range(3)} if letters else set()
+        types = {_type(words, place) for place in some}
+        size = next(iter(types))[0] if len({size for size, _ in types}) == 1 else 0.0
+        lines.append(Line(unmarked(line.strip()), size, bool(types) and all(b for _, b in types)))
+        begin += len(line) + 2
     words.close()
     page.close()
-    return clean(text)
+    return lines
+
+
+def _type(words: Any, place: int) -> tuple[float, bool]:
+    """Size, in half points, and boldness of one letter."""
+    import ctypes
+
+    from pypdfium2 import raw
+
+    matrix = raw.FS_MATRIX()
+    scaled = raw.FPDFText_GetMatrix(words.raw, place, matrix)
+    times = math.hypot(matrix.c, matrix.d) if scaled else 0.0
+    size = raw.FPDFText_GetFontSize(words.raw, place) * times
+    name = ctypes.create_string_buffer(128)
+    length = raw.FPDFText_GetFontInfo(words.raw, place, name, len(name), None)
+    font = name.raw[: min(length, len(name))].decode("utf-8", "replace")
+    return round(2 * size) / 2, bool(BOLD.search(font))
+
+
+class Layout:
+    """What the pages of a PDF look like, so far."""
+
+    def __init__(self) -> None:
+        self._types: Counter[tuple[float, bool]] = Counter()
+        self._first = ""
+
+    def text(self, lines: Sequence[Line]) -> str:
+        """A page's paragraphs, with its headings marked (``index.sections``)."""
+        lines = [line for line in lines if line.text]
+        if not lines:
+            return ""
+        for line in lines:
+            self._types[line.size, line.bold] += len(line.text)
+        running = lines[0].text == self._first  # the same on every page
+        self._first = lines[0].text
+        longest = sorted(len(line.text) for line in lines)[-1 - len(lines) // 10]
+        told: list[str] = []
+        for (level, _), group in groupby(lines, lambda line: (self._level(line), line.size)):
+            some = list(group)
+            head = "" if running and not told else _head(level, some)
+            told.append(head or _paragraphs(some, FULL * longest))
+        return "\n".join(told)
+
+    def _level(self, line: Line) -> int:
+        """Of a heading by the type it is set in, or 0: larger than the text is, or as large and
+        bold among what is not."""
+        (size, bold), _ = self._types.most_common(1)[0]
+        if not size or not line.size:
+            return 0
+        larger = sum(line.size < times * size for times in LARGER)
+        if larger < len(LARGER):
+            return larger + 1
+        return len(LARGER) + 1 if line.bold and not bold and line.size >= size else 0
+
+
+def _head(level: int, lines: Sequence[Line]) -> str:
+    """The line of a heading, empty if it is none."""
+    words = " ".join(line.text for line in lines)
+    if not level or len(lines) > LINES or len(words) > LONGEST or NO_HEADING.search(words):
+        return ""
+    if level > len(LARGER):
+        return bold_heading(words)
+    return heading(level, words) if any(c.isalpha() for c in words) else ""
+
+
+def _paragraphs(lines: Sequence[Line], full: float) -> str:
+    """Lines of at least ``full`` characters joined with the next one, if no sentence or word ends
+    there and no item of a list begins."""
+    told = [lines[0].text]
+    for line, following in pairwise(line.text for line in lines):
+        goes_on = len(line) >= full and line[-1] not in ".!?:-\u00ad\u2010"
+        told += [" " if goes_on and not ITEM.match(following) else "\n", following]
+    return "".join(told)
 
 
 def clean(text: str) -> str:

@@ -7,6 +7,7 @@ import gzip
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 W = 'xmlns:w="urn:w" xmlns:mc="urn:mc"'
 
@@ -40,23 +41,40 @@ def docx(body: str, title: str = "", properties: str = "", styles: str = "") -> 
     return zipped(members)
 
 
+class Line(NamedTuple):
+    """A line in Helvetica, or Helvetica-Bold; ``scaled``: its size is told by a matrix."""
+
+    text: str
+    size: float = 12
+    bold: bool = False
+    scaled: bool = False
+
+    @property
+    def shown(self) -> str:
+        font, size = "B" if self.bold else "F", self.size
+        matrix = f"{size} 0 0 {size} 72 {{y}} Tm" if self.scaled else "1 0 0 1 72 {y} Tm"
+        return f"/{font} {1 if self.scaled else size} Tf {matrix} ({self.text}) Tj "
+
+
 def pdf(
-    pages: Sequence[Sequence[str]], title: str = "", extra: str = "", properties: str = ""
+    pages: Sequence[Sequence[str | Line]], title: str = "", extra: str = "", properties: str = ""
 ) -> bytes:
     """A PDF of lines of text; ``extra`` goes into the trailer, ``properties`` beside the title."""
-    kids = " ".join(f"{5 + 2 * n} 0 R" for n in range(len(pages)))
+    kids = " ".join(f"{6 + 2 * n} 0 R" for n in range(len(pages)))
     objects = [
         "<</Type/Catalog/Pages 2 0 R>>",
         f"<</Type/Pages/Kids[{kids}]/Count {len(pages)}>>",
         "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
         f"<</Title({title}){properties}>>",
+        "<</Type/Font/Subtype/Type1/BaseFont/Helvetica-Bold>>",
     ]
     for number, lines in enumerate(pages):
-        shown = "".join(f"({line}) Tj 0 -14 Td " for line in lines)
-        stream = f"BT /F 12 Tf 72 720 Td {shown}ET"
-        font = "/Resources<</Font<</F 3 0 R>>>>/MediaBox[0 0 600 800]"
+        told = [Line(line) if isinstance(line, str) else line for line in lines]
+        shown = "".join(line.shown.format(y=720 - 26 * n) for n, line in enumerate(told))
+        stream = f"BT {shown}ET"
+        font = "/Resources<</Font<</F 3 0 R/B 5 0 R>>>>/MediaBox[0 0 900 800]"
         objects += [
-            f"<</Type/Page/Parent 2 0 R{font}/Contents {6 + 2 * number} 0 R>>",
+            f"<</Type/Page/Parent 2 0 R{font}/Contents {7 + 2 * number} 0 R>>",
             f"<</Length {len(stream)}>>\nstream\n{stream}\nendstream",
         ]
     content, places = "%PDF-1.4\n", []

@@ -185,6 +185,77 @@ def test_broken_styles_of_a_word_document_lose_its_headings_alone(tmp_path: Path
     assert (document.text, document.sections) == ("Legs\nFour.", ())
 
 
+LONG = "This is a line of the text that the page is made of, word by word by word"
+
+
+def test_headings_of_a_pdf_are_set_in_larger_type_or_in_bold(tmp_path: Path) -> None:
+    page = [
+        fakes.Line("Camels", 24),
+        LONG,
+        fakes.Line("Legs of the", 18),
+        fakes.Line("camel", 18),
+        f"{LONG}. And one more.",
+        fakes.Line("Feet", bold=True),
+        "Two toes. " + LONG,
+        fakes.Line("Humps", 18, scaled=True),
+        "One. " + LONG,
+    ]
+    other = [
+        fakes.Line("Not said in a heading but in a sentence.", 18),
+        fakes.Line("Humps . . . . . . . . . 17", 18),
+        fakes.Line("1 2 3", 18),
+        LONG,
+    ]
+    document = read(tmp_path / "a.pdf", fakes.pdf([page, other], "Zoo"))
+    assert [name for name, _ in told(document)] == [
+        "",
+        "Camels",
+        "Camels › Legs of the camel",
+        "Legs of the camel › Feet",
+        "Camels › Humps",
+    ]
+    assert told(document)[3][1] == f"Feet\nTwo toes. {LONG}"
+    assert "Humps . . ." in told(document)[4][1]
+
+
+def test_a_line_that_stands_above_every_page_is_no_heading(tmp_path: Path) -> None:
+    pages = [[fakes.Line("Annual report", 18), f"{LONG} {number}."] for number in range(3)]
+    document = read(tmp_path / "a.pdf", fakes.pdf(pages, "Zoo"))
+    assert [section.name for section in document.sections] == ["Annual report"]
+    assert document.sections[0].start == 0
+
+
+def test_bold_text_among_bold_text_is_no_heading(tmp_path: Path) -> None:
+    lines = [fakes.Line(words, bold=True) for words in ("Camels", LONG, LONG)]
+    assert read(tmp_path / "a.pdf", fakes.pdf([lines])).sections == ()
+
+
+def test_a_paragraph_of_a_pdf_goes_on_where_its_lines_are_full(tmp_path: Path) -> None:
+    lines = [
+        LONG,
+        LONG,
+        "which ends here",
+        "Short",
+        f"{LONG}.",
+        "New.",
+        LONG,
+        "- item",
+        LONG,
+        "2. item",
+    ]
+    document = read(tmp_path / "a.pdf", fakes.pdf([lines]))
+    assert document.text.split("\n") == [
+        f"{LONG} {LONG} which ends here",
+        "Short",
+        f"{LONG}.",
+        "New.",
+        LONG,
+        "- item",
+        LONG,
+        "2. item",
+    ]
+
+
 def test_headings_of_wiki_markup() -> None:
     text, sections = Outline("Camel").read(
         wikitext.plain("One.\n== Legs ==\nFour.\n=== Feet ===\nTwo.\n==  ==\nx\n== Camel ==\nEnd.")
