@@ -9,7 +9,7 @@ from pathlib import Path
 
 from retro import cli
 from retro.answer import Answerer
-from retro.text import same_answer
+from retro.conflict import agree
 
 
 def counts(documents: Path, asked: Mapping[str, Sequence[str]], out: Path) -> dict[str, int]:
@@ -21,7 +21,7 @@ def counts(documents: Path, asked: Mapping[str, Sequence[str]], out: Path) -> di
         raise SystemExit(f"{documents}: the index was not built")
     answers = [a.answer for a in Answerer.open(out).answer_batch(list(asked))]
     given = [(a, right) for a, right in zip(answers, asked.values(), strict=True) if a is not None]
-    right = sum(same_answer(answer, accepted) for answer, accepted in given)
+    right = sum(any(agree(answer, one) for one in accepted) for answer, accepted in given)
     absent = sum(not accepted for accepted in asked.values())
     without = sum(not accepted for _, accepted in given)
     return {

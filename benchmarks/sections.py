@@ -4,11 +4,12 @@
 
 The four documents in ``benchmarks/sections`` (a handbook, a manual of three machines, a guide to a
 museum, a gardener's notes) say much of what they say under a heading alone: "Three years, or 15,000
-cups" stands under "Brisa Duo", "Warranty". They are indexed as Markdown and as HTML, whose headings
-begin sections (``index.sections``), as a file for each part, and as plain text without sections.
-Asked are 56 questions that they answer and 18 that they do not. Printed is, for each form, how many
-were answered rightly, wrongly, and though there is no answer. Documents and questions were made up
-for this. Some three minutes a form on one core.
+cups" stands under "Brisa Duo", "Warranty". They are indexed as Markdown, as HTML and as PDF (which
+Chromium prints, and must be there for it), whose headings begin sections (``index.sections``), as a
+file for each part, and as plain text without sections. Asked are 56 questions that they answer and
+18 that they do not. Printed is, for each form, how many were answered rightly, wrongly, and though
+there is no answer. Documents and questions were made up for this. Some three minutes a form on one
+core.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -51,10 +53,15 @@ def _plain(name: str, page: str) -> Files:
     return {f"{name}.jsonl": json.dumps(row)}
 
 
+def _printed(name: str, page: str) -> Files:
+    return _html(f"{name}.pdf", page)
+
+
 FORMS: dict[str, Callable[[str, str], Files]] = {
     "without sections": _plain,
     "md": _markdown,
     "html": _html,
+    "pdf": _printed,
     "a file for each part": _parts,
 }
 
@@ -72,8 +79,18 @@ def main() -> None:
             for page in sorted(HERE.glob("*.md")):
                 for name, text in FORMS[form](page.stem, page.read_text()).items():
                     (documents / name).write_text(text)
+            for page in documents.glob("*.pdf.html"):
+                _print(page)
             found = counts(documents, asked, Path(folder, "index"))
         print(json.dumps({"form": form} | found), flush=True)
+
+
+def _print(page: Path) -> None:
+    """Puts a PDF in the place of a page of HTML."""
+    options = "--headless --no-sandbox --disable-gpu --no-pdf-header-footer".split()
+    command = ["chromium", *options, f"--print-to-pdf={page.with_suffix('')}", str(page)]
+    subprocess.run(command, check=True, capture_output=True)
+    page.unlink()
 
 
 if __name__ == "__main__":

@@ -391,13 +391,15 @@ class Answerer:
         """The head's, which has met the reader's own answers alone: another one has as much of it
         as the reader gives it beside its own (``backing``). It is shared with the rival where there
         is a dispute: of two answers that exclude each other, ours is right with own / (own + rival)
-        of the probability. Where nothing was ``searched``, what tells of a search counts as
-        unknown, and in a database of one document how far its texts are from each other."""
+        of the probability; and so it is with a passage whose heading the question names. Where
+        nothing was ``searched``, what tells of a search counts as unknown, and in a database of one
+        document how far its texts are from each other."""
         unknown = dict.fromkeys(SEARCHED, math.nan)
         known = {SCOPE: math.nan, **signals} if searched else {**signals, **unknown}
+        rivals = signals["dispute"] + signals["misnamed"]
         if self.head is None:
-            return signals["span_probability"] / (1.0 + signals["dispute"])
-        return self.head.score(known) * signals["backing"] / (1.0 + signals["dispute"])
+            return signals["span_probability"] / (1.0 + rivals)
+        return self.head.score(known) * signals["backing"] / (1.0 + rivals)
 
     def signals(self, question: str, found: Neighbours, draft: Draft) -> dict[str, float]:
         """Everything that is known about one draft, by name."""

@@ -12,22 +12,13 @@ other does. Each condition keeps an innocent question from looking disputed.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from index.lexical import STOPWORDS, fold
-from retro.overlap import (
-    STOP,
-    WORD,
-    Idf,
-    Overlap,
-    Question,
-    holds,
-    sentences_of,
-    stems_of,
-    words_of,
-)
+from retro.naming import set_apart
+from retro.overlap import Idf, Overlap, Question, holds, sentences_of, stems_of, words_of
 from retro.restated import restated
 from retro.signals import NeighboursLike
 from retro.text import normalise_answer, same_answer
@@ -46,9 +37,6 @@ rule (a question has several answers, or the rival answers another one)."""
 
 LEAST_COVERED = 0.9
 """A rival sentence's rarity share of the question, as a part of the answer's own sentence's."""
-
-LEAST_STEM = 3
-"""Letters that two forms of a word begin with."""
 
 _NUMBER = re.compile(r"\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?")
 SMALL_NUMBERS = {
@@ -138,7 +126,7 @@ def _others(
         reading = draft.readings[k]
         if doc_id in (found.doc_ids[draft.source], found.doc_ids[ours]):
             continue
-        if _set_apart(question, found, ours, k):
+        if set_apart(question, found.titles[ours], f"{found.titles[k]} {text}"):
             continue
         if place and (other := restated(own, *place, text)):
             if _names_missing(asked, found, k) <= missing:
@@ -150,31 +138,6 @@ def _others(
             and not (missing or _names_missing(asked, found, k))
         ):
             yield k, reading
-
-
-def _set_apart(question: str, found: NeighboursLike, ours: int, rival: int) -> bool:
-    """Whether the answer's title names what was asked about and the rival's passage does not: of
-    two things, sheets of one make say two things. "One" of "Xbox One" is not "one"."""
-    named = _told(found.titles[ours])
-    held = _told(f"{found.titles[rival]} {found.texts[rival]}")
-    return any(_met(word, named) and not _met(word, held) for word in _told(question))
-
-
-def _told(text: str) -> set[str]:
-    """Words, stop words only where a capital makes them part of a name."""
-    words = {word: fold(word) for word in WORD.findall(text)}
-    return {
-        w if low in STOP else low for w, low in words.items() if low not in STOP or w[0].isupper()
-    }
-
-
-def _met(word: str, among: Collection[str]) -> bool:
-    """ "bean" is met in "beans"."""
-    return word in among or any(
-        long.startswith(short) and len(short) >= LEAST_STEM
-        for other in among
-        for short, long in [sorted((word, other), key=len)]
-    )
 
 
 def dispute_signals(dispute: Dispute | None) -> dict[str, float]:

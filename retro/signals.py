@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from retro.naming import misnamed
 from retro.overlap import LEAST, Idf, Overlap, Question, holds, sentences_of, stems_of, words_of
 
 
@@ -54,6 +55,7 @@ _QPP = "query performance prediction: NQC, Shtok et al. 2012; WIG, Zhou & Croft 
 _FUSION = "agreement of dense and lexical search on a neighbour, of the neighbours on a document"
 _OVERLAP = "surface overlap: Doostmohammadi et al. 2023; rarity: Sparck Jones 1972"
 _SCOPE = "conformal p-value: Vovk et al. 2005; Bates et al. 2023"
+_NAMING = "two passages that differ in their headings alone: retro.naming"
 _GROUND = "grounding of the answer in its passage: Rashkin et al. 2023"
 
 SIGNALS: dict[str, Signal] = {
@@ -87,6 +89,7 @@ SIGNALS: dict[str, Signal] = {
     "source_cover": Signal(+1, "rarity share of the question in the answer's neighbour", _GROUND),
     "source_sentence": Signal(+1, "the same, in the answer's sentence and title", _GROUND),
     "source_distance": Signal(-1, "distance of the answer's neighbour", _GROUND),
+    "misnamed": Signal(-1, "1 if the question names another neighbour's heading", _NAMING),
 }
 """Every name that this module can give; what the model says is in ``MODEL_SIGNALS``.
 
@@ -132,7 +135,7 @@ A collection has a few dozen cases with the facts and a wrong answer; with all s
 learned by heart (out of fold, both log-loss and AUROC are worse).
 """
 
-DISCOUNTS = ("backing", "dispute", "num_conflicting")
+DISCOUNTS = ("backing", "dispute", "num_conflicting", "misnamed")
 """What takes from what the head gives (``Answerer.confidence``), and is not to be learned twice."""
 
 SCOPE = "scope_p"
@@ -283,6 +286,9 @@ def answer_signals(
         "num_supporting": float(len(holding)),
         "grounded": float(source in holding),
         **_source_signals(asked, words, neighbours, source),
+        "misnamed": float(
+            source is not None and misnamed(question, neighbours.titles, neighbours.texts, source)
+        ),
     }
 
 

@@ -1,0 +1,63 @@
+"""What a title or heading names, and which of two the question is about; knows words alone.
+
+Passages of alike sections ("Brisa One", "Warranty"; "Brisa Duo", "Warranty") differ in nothing but
+the headings that they stand under. Words are told as they are asked for: "beans" is a "bean", and a
+stop word counts where a capital makes it part of a name ("Xbox One").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from index.lexical import fold
+from index.sections import BETWEEN
+from retro.overlap import STOP, WORD
+
+LEAST_SHARED = 3
+"""Letters at least of the shorter of two forms of a word, with which the longer one begins."""
+
+STEM = 5
+"""Letters that words of one family begin with ("install", "installation")."""
+
+
+def set_apart(question: str, title: str, other: str) -> bool:
+    """Whether ``title`` names what was asked about, and ``other``, a passage and its title, does
+    not."""
+    named, held = _told(title), _told(other)
+    return any(_met(word, named) and not _met(word, held) for word in _told(question))
+
+
+def misnamed(question: str, titles: Sequence[str], texts: Sequence[str], source: int) -> bool:
+    """Whether the question names the title, or a heading, of another passage in full, of which
+    passage ``source`` lacks a word."""
+    asked, held = _told(question), _told(f"{titles[source]} {texts[source]}")
+    lacking = {word for word in asked if not (_met(word, held) or _kin(word, held))}
+    if not lacking:
+        return False
+    headings = (_told(part) for title in {*titles} for part in title.split(BETWEEN))
+    return any(
+        all(_met(word, asked) for word in heading) and any(_met(word, lacking) for word in heading)
+        for heading in headings
+    )
+
+
+def _told(text: str) -> set[str]:
+    """The words, lower case; a stop word as it is, if it has a capital, else not."""
+    words = {word: fold(word) for word in WORD.findall(text)}
+    return {word if low in STOP else low for word, low in words.items() if _counts(word, low)}
+
+
+def _counts(word: str, low: str) -> bool:
+    return low not in STOP or word[0].isupper()
+
+
+def _met(word: str, among: Collection[str]) -> bool:
+    return word in among or any(
+        long.startswith(short) and len(short) >= LEAST_SHARED
+        for other in among
+        for short, long in [sorted((word, other), key=len)]
+    )
+
+
+def _kin(word: str, among: Collection[str]) -> bool:
+    return len(word) > STEM and any(other[:STEM] == word[:STEM] for other in among)

@@ -1,0 +1,55 @@
+"""Which of two alike passages a question is about."""
+
+from __future__ import annotations
+
+import pytest
+
+from retro.naming import misnamed, set_apart
+
+MANUAL = "Operating manual › Brisa {} › Warranty"
+TEXTS = ("Two years are granted.", "Three years are granted.")
+
+
+def asked(question: str, *titles: str, texts: tuple[str, ...] = TEXTS, source: int = 0) -> bool:
+    return misnamed(question, titles, texts, source)
+
+
+@pytest.mark.parametrize(
+    ("question", "titles"),
+    [
+        ("How long is the Brisa Duo covered?", (MANUAL.format("One"), MANUAL.format("Duo"))),
+        ("How long is the Brisa One covered?", (MANUAL.format("Duo"), MANUAL.format("One"))),
+        ("How deep is a leek planted?", ("Garden › Carrots", "Garden › Leeks")),
+        ("How many weeks of sick leave are there?", ("Parental leave", "Sick leave")),
+    ],
+)
+def test_the_question_names_another_passage(question: str, titles: tuple[str, str]) -> None:
+    assert asked(question, *titles)
+    assert not asked(question, *titles, source=1)
+
+
+@pytest.mark.parametrize(
+    ("question", "titles", "text"),
+    [
+        ("How many years are granted?", ("Brisa One", "Brisa Duo"), ""),  # names neither
+        ("Are the Brisa Duo and One covered?", ("Brisa One", "Brisa Duo"), "As is the Duo."),
+        ("Is the sick cat covered?", ("Cats", "Sick leave"), ""),  # a part of the heading
+        ("What holds after the installation?", ("First steps", "Installation"), "Once installed"),
+        ("Who reads the manual?", ("Manual", "Manual"), ""),
+        ("Who is it?", ("A", "The"), ""),
+    ],
+)
+def test_the_question_names_none_other(question: str, titles: tuple[str, str], text: str) -> None:
+    assert not asked(question, *titles, texts=(text or TEXTS[0], TEXTS[1]))
+
+
+def test_only_the_headings_of_neighbours_are_named() -> None:
+    assert not asked("How long is the Brisa Duo covered?", "Brisa One", texts=TEXTS[:1])
+    assert not asked("", "Brisa One", "")
+
+
+def test_what_sets_two_passages_apart() -> None:
+    question = "How long is the warranty of the Xbox One?"
+    assert set_apart(question, "Xbox One", "Xbox 360: one year of warranty")
+    assert not set_apart(question, "Xbox One", "Consoles: the Xbox One has one year of warranty")
+    assert not set_apart(question, "Consoles", "Xbox 360: one year of warranty")
