@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import IO, Any, NamedTuple
@@ -28,6 +28,9 @@ BOLD = re.compile(r"bold|black|heavy|demi|cmbx", re.IGNORECASE)
 """Names of bold fonts, and TeX's."""
 NO_HEADING = re.compile(r"[.,;]$|[. ]{5}")
 """The end of a sentence, or the dots of a table of contents."""
+NUMBER = re.compile(r"\d+")
+RUNNING = 4
+"""Pages before, left and right ones, whose first lines are known."""
 FULL = 0.7
 """How much of the page's longest lines a line fills that goes on in the next one."""
 ITEM = re.compile(r"[•◦▪‣·–—*-]\s|\(?\w{1,3}[.)]\s")
@@ -119,7 +122,7 @@ class Layout:
 
     def __init__(self) -> None:
         self._types: Counter[tuple[float, bool]] = Counter()
-        self._first = ""
+        self._first: deque[str] = deque(maxlen=RUNNING)
 
     def text(self, lines: Sequence[Line]) -> str:
         """A page's paragraphs, with its headings marked (``index.sections``)."""
@@ -128,15 +131,23 @@ class Layout:
             return ""
         for line in lines:
             self._types[line.size, line.bold] += len(line.text)
-        running = lines[0].text == self._first  # the same on every page
-        self._first = lines[0].text
         longest = sorted(len(line.text) for line in lines)[-1 - len(lines) // 10]
-        told: list[str] = []
-        for (level, _), group in groupby(lines, lambda line: (self._level(line), line.size)):
-            some = list(group)
-            head = "" if running and not told else _head(level, some)
-            told.append(head or _paragraphs(some, FULL * longest))
+        possible = zip(self._may_head(lines), lines, strict=True)
+        levels = [self._level(line) if may_head else 0 for may_head, line in possible]
+        told = []
+        rows = zip(levels, lines, strict=True)
+        for (level, _), group in groupby(rows, lambda row: (row[0], row[0] and row[1].size)):
+            some = [line for _, line in group]
+            told.append(_head(level, some) or _paragraphs(some, FULL * longest))
         return "\n".join(told)
+
+    def _may_head(self, lines: Sequence[Line]) -> list[bool]:
+        """Which lines may be headings: not the last one of a page, nor a first one that stands
+        above other pages too, but for its numbers."""
+        first = NUMBER.sub("", lines[0].text)
+        running = first in self._first
+        self._first.append(first)
+        return [not running, *[True] * (len(lines) - 2), False][-len(lines) :]
 
     def _level(self, line: Line) -> int:
         """Of a heading by the type it is set in, or 0: larger than the text is, or as large and

@@ -219,10 +219,30 @@ def test_headings_of_a_pdf_are_set_in_larger_type_or_in_bold(tmp_path: Path) -> 
 
 
 def test_a_line_that_stands_above_every_page_is_no_heading(tmp_path: Path) -> None:
-    pages = [[fakes.Line("Annual report", 18), f"{LONG} {number}."] for number in range(3)]
+    """Left and right pages may have one each, with the number of the page."""
+    pages = [
+        [
+            fakes.Line(f"{n} Annual report" if n % 2 else f"Camels {n}", 18),
+            LONG,
+            f"{LONG} {n}.",
+            LONG,
+        ]
+        for n in range(1, 6)
+    ]
+    pages[4][2:2] = [fakes.Line("Legs", 18)]
     document = read(tmp_path / "a.pdf", fakes.pdf(pages, "Zoo"))
-    assert [section.name for section in document.sections] == ["Annual report"]
-    assert document.sections[0].start == 0
+    assert [section.name for section in document.sections] == [
+        "1 Annual report",
+        "Camels 2",
+        "Legs",
+    ]
+
+
+def test_the_last_line_of_a_page_is_no_heading(tmp_path: Path) -> None:
+    pages = [[LONG, f"{LONG} {n}.", fakes.Line(f"{n} Annual report", bold=True)] for n in range(3)]
+    assert read(tmp_path / "a.pdf", fakes.pdf(pages, "Zoo")).sections == ()
+    only = [[fakes.Line("Title", 30)], [LONG, LONG]]
+    assert read(tmp_path / "b.pdf", fakes.pdf(only, "Zoo")).sections == ()
 
 
 def test_bold_text_among_bold_text_is_no_heading(tmp_path: Path) -> None:
