@@ -171,8 +171,8 @@ def test_without_a_head_confidence_is_the_span_posterior(world: tiny.World) -> N
     made = Answerer.open(world.index, world.checkpoint, calibrated=False, num_samples=0)
     assert made.head is None
     for answer in made.answer_batch(ASKED[:3]):
-        undisputed = answer.signals["span_probability"]
-        assert answer.confidence == undisputed / (1 + answer.signals["dispute"])
+        rivals = answer.signals["dispute"] + answer.signals["misnamed"]
+        assert answer.confidence == answer.signals["span_probability"] / (1 + rivals)
 
 
 def test_no_neighbour_is_out_of_scope(answerer: Answerer) -> None:
@@ -353,6 +353,23 @@ def test_documents_that_disagree_are_declined_with_both_sides(answerer: Answerer
     assert places == [("a", 26, True), ("b", 26, True)]
     assert all(answer.points_at(e) for e in answer.evidence)
     assert not answer.points_at(replace(answer.evidence[0], start=1)), "that place is in no dispute"
+
+
+def test_a_passage_whose_heading_the_question_names_has_half_of_the_confidence(
+    answerer: Answerer,
+) -> None:
+    found = answerer.retriever.search(ASKED[0], 2)
+    (draft,) = answerer.drafts([ASKED[0]], [found])
+    assert draft is not None
+    assert draft.source >= 0
+    assert answerer.head is not None
+    for named, share in (("Venus", 1), ("Probes", 2)):
+        titles = ["Planets › Mars", "Planets › Mars"]
+        titles[1 - draft.source] = f"Planets › {named}"
+        told = replace(found, titles=tuple(titles), texts=("It is red.",) * 2)
+        answer = answerer._decide(None, ASKED[0], told, draft)
+        assert answer.signals["misnamed"] == share - 1
+        assert answer.confidence == pytest.approx(answerer.head.score(answer.signals) / share)
 
 
 def test_a_weaker_rival_changes_nothing_and_is_not_told_of(answerer: Answerer) -> None:
