@@ -36,16 +36,18 @@ def extract(file: File) -> tuple[str, str, Iterator[str]]:
     names = set(archive.namelist())
     if BODY not in names:
         raise Unreadable("no Word document (word/document.xml is missing)")
-    told = _properties(file, archive) if PROPERTIES in names else {}
-    date = told.get("modified") or told.get("created", "")
+    title, date = properties(file, archive)
     levels = _levels(file, archive) if STYLES in names else {}
-    return told.get("title", ""), date, _lines(file, archive, levels)
+    return title, date, _lines(file, archive, levels)
 
 
-def _properties(file: File, archive: zipfile.ZipFile) -> dict[str, str]:
-    """What each property says (ECMA-376 part 2, §11); none of them if they are broken."""
+def properties(file: File, archive: zipfile.ZipFile) -> tuple[str, str]:
+    """Title and date of the last change (ECMA-376 part 2, §11); empty where they are not told, or
+    broken."""
     words: dict[str, str] = {}
     inside = ""
+    if PROPERTIES not in archive.namelist():
+        return "", ""
     try:
         for kind, name, _ in events(member(file, archive, PROPERTIES)):
             if kind == "text":
@@ -53,8 +55,11 @@ def _properties(file: File, archive: zipfile.ZipFile) -> dict[str, str]:
             else:
                 inside = name if kind == "start" else ""
     except Unreadable:  # the text may be whole all the same
-        return {}
-    return {name: " ".join(said.split()) for name, said in words.items()}
+        return "", ""
+    title, changed, made = (
+        " ".join(words.get(name, "").split()) for name in ("title", "modified", "created")
+    )
+    return title, changed or made
 
 
 def _levels(file: File, archive: zipfile.ZipFile) -> dict[str, int]:

@@ -6,7 +6,20 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 from types import ModuleType
 
-from index import delimited, docx, encoding, html, jsonl, markdown, parquet, pdf, wiki, wikitext
+from index import (
+    delimited,
+    docx,
+    encoding,
+    html,
+    jsonl,
+    markdown,
+    parquet,
+    pdf,
+    pptx,
+    wiki,
+    wikitext,
+    xlsx,
+)
 from index.dates import iso_date
 from index.documents import File, Item, Skipped, documents, named, row
 
@@ -49,7 +62,19 @@ def _read_pdf(file: File) -> Iterator[Item]:
 
 
 def _read_docx(file: File) -> Iterator[Item]:
-    title, date, lines = docx.extract(file)
+    return _office(file, docx)
+
+
+def _read_pptx(file: File) -> Iterator[Item]:
+    return _office(file, pptx)
+
+
+def _read_xlsx(file: File) -> Iterator[Item]:
+    return _office(file, xlsx)
+
+
+def _office(file: File, kind: ModuleType) -> Iterator[Item]:
+    title, date, lines = kind.extract(file)
     yield from documents(file, title or file.title, lines, iso_date(date))
 
 
@@ -89,6 +114,8 @@ READERS: dict[str, Callable[[File], Iterator[Item]]] = {
     ".jsonl": jsonl.read,
     ".pdf": _read_pdf,
     ".docx": _read_docx,
+    ".pptx": _read_pptx,
+    ".xlsx": _read_xlsx,
     ".parquet": _read_parquet,
     ".xml": _read_wiki,
 }

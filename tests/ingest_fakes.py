@@ -41,6 +41,56 @@ def docx(body: str, title: str = "", properties: str = "", styles: str = "") -> 
     return zipped(members)
 
 
+def xlsx(**sheets: Sequence[Sequence[object]]) -> bytes:
+    """A workbook; a cell may be a pair of a value and its number format."""
+    from openpyxl import Workbook
+
+    book = Workbook()
+    book.remove(book.active)
+    for title, rows in sheets.items():
+        sheet = book.create_sheet(title)
+        for i, row in enumerate(rows, 1):
+            for j, told in enumerate(row, 1):
+                value, form = told if isinstance(told, tuple) else (told, "")
+                cell = sheet.cell(i, j, value)
+                cell.number_format = form or cell.number_format
+    buffer = io.BytesIO()
+    book.save(buffer)
+    return buffer.getvalue()
+
+
+def shape(*paragraphs: str, kind: str = "") -> str:
+    told = "".join(f"<a:p><a:r><a:t>{text}</a:t></a:r></a:p>" for text in paragraphs)
+    place = f'<p:nvSpPr><p:nvPr><p:ph type="{kind}"/></p:nvPr></p:nvSpPr>' if kind else ""
+    return f"<p:sp>{place}<p:txBody>{told}</p:txBody></p:sp>"
+
+
+def pptx(slides: Sequence[str], notes: str = "", title: str = "") -> bytes:
+    """Slides, the last one stored first; ``notes`` belong to the first one shown."""
+    space = 'xmlns:p="urn:p" xmlns:a="urn:a" xmlns:r="urn:r"'
+    numbers = range(len(slides), 0, -1)
+    shown = "".join(f'<p:sldId id="{256 + n}" r:id="rId{n}"/>' for n in numbers)
+    links = "".join(
+        f'<Relationship Id="rId{n}" Type="http://x/slide" Target="slides/slide{n}.xml"/>'
+        for n in numbers
+    )
+    members = {
+        "ppt/presentation.xml": f"<p:presentation {space}>{shown}</p:presentation>",
+        "ppt/_rels/presentation.xml.rels": f"<Relationships>{links}</Relationships>",
+    }
+    for number, slide in zip(numbers, slides, strict=True):
+        members[f"ppt/slides/slide{number}.xml"] = f"<p:sld {space}>{slide}</p:sld>"
+    if notes:
+        link = '<Relationship Id="a" Type="x/notesSlide" Target="../notesSlides/n.xml"/>'
+        part = f"ppt/slides/_rels/slide{len(slides)}.xml.rels"
+        members[part] = f"<Relationships>{link}</Relationships>"
+        members["ppt/notesSlides/n.xml"] = f"<p:notes {space}>{notes}</p:notes>"
+    if title:
+        core = f'<c:p xmlns:c="urn:c" xmlns:dc="urn:dc"><dc:title>{title}</dc:title></c:p>'
+        members["docProps/core.xml"] = core
+    return zipped({name: text.encode() for name, text in members.items()})
+
+
 class Line(NamedTuple):
     """A line in Helvetica, or Helvetica-Bold; ``scaled``: its size is told by a matrix."""
 

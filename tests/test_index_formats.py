@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
+import io
+import time
 import zipfile
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from index import xlsx
 from index.documents import Document, Skipped
 from index.sources import read_documents
 
@@ -66,6 +70,87 @@ def test_paragraphs_headings_and_tables_of_a_word_document(tmp_path: Path) -> No
         "Legs: four long.",
         "Box",
     ]
+
+
+def test_slides_of_a_presentation_in_their_order(tmp_path: Path) -> None:
+    table = "".join(
+        f"<a:tr>{''.join(f'<a:tc>{fakes.shape(cell)}</a:tc>' for cell in row)}</a:tr>"
+        for row in (["Boat", "Length"], ["Tern", "4 m"])
+    )
+    slides = [
+        fakes.shape("Spring", "plan", kind="ctrTitle") + fakes.shape("For all of us."),
+        fakes.shape("Boats", kind="title")
+        + fakes.shape("7", kind="sldNum")
+        + f"<p:graphicFrame><a:tbl>{table}</a:tbl></p:graphicFrame>"
+        + f"<p:grpSp>{fakes.shape('In a group.')}</p:grpSp>",
+    ]
+    notes = fakes.shape("Sell 400.") + fakes.shape("1", kind="sldNum")
+    [document], skipped = read(tmp_path / "a.pptx", fakes.pptx(slides, notes, "Plans"))
+    assert skipped == []
+    assert document.title == "Plans"
+    assert [section.name for section in document.sections] == ["Spring plan", "Boats"]
+    assert document.text.split("\n") == [
+        "Spring plan",
+        "For all of us.",
+        "Sell 400.",
+        "Boats",
+        "Boat Tern: Length 4 m.",
+        "In a group.",
+    ]
+    assert "no PowerPoint" in read(tmp_path / "b.pptx", fakes.zipped({"a": b""}))[1][0].reason
+
+
+def test_sheets_of_a_workbook(tmp_path: Path) -> None:
+    prices = [
+        ["Price list"],
+        [],
+        ["Article", "Size", "Price", "Since", "Rebate"],
+        ["Rope", "10 m", (9.5, '0.00 "€"'), datetime.date(2024, 3, 1), (0.05, "0%")],
+        ["Bag", None, (18, "$0"), datetime.datetime(2023, 3, 1, 8, 30), True],
+        [],
+        ["Boat", 2026],
+        ["Canoe", 0.1 + 0.2],
+    ]
+    content = fakes.xlsx(Prices=prices, Empty=[], Staff=[["Anna", "B 204"]])
+    [document], skipped = read(tmp_path / "our-list.xlsx", content)
+    assert skipped == []
+    assert document.title == "our list"
+    assert [section.name for section in document.sections] == ["Prices", "Staff"]
+    assert document.text.split("\n") == [
+        "Prices",
+        "Price list",
+        "Article Rope: Size 10 m, Price 9.50 €, Since 2024-03-01, Rebate 5%.",
+        "Article Bag: Price 18 $, Since 2023-03-01 08:30, Rebate true.",
+        "Boat: 2026.",
+        "Canoe: 0.3.",
+        "Empty",
+        "Staff",
+        "Anna: B 204.",
+    ]
+
+
+def test_workbooks_that_are_none_or_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "no Excel" in read(tmp_path / "a.xlsx", fakes.zipped({"a": b""}))[1][0].reason
+    assert "no zip file" in read(tmp_path / "b.xlsx", b"PK garbage")[1][0].reason
+    monkeypatch.setattr(xlsx, "LARGEST", 10)
+    content = fakes.zipped({xlsx.BOOK: b"", xlsx.STRINGS: b"eleven bytes"})
+    assert "split it" in read(tmp_path / "c.xlsx", content)[1][0].reason
+
+
+def test_a_cell_far_away_costs_nothing(tmp_path: Path) -> None:
+    """The last cell that a sheet can have stands in row 1,048,576, column 16,384."""
+    far = '<row r="1048576"><c r="XFD1048576" t="inlineStr"><is><t>far</t></is></c></row>'
+    content = io.BytesIO(fakes.xlsx(A=[["near"]]))
+    with zipfile.ZipFile(content) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = "xl/worksheets/sheet1.xml"
+    members[name] = members[name].replace(b"</sheetData>", f"{far}</sheetData>".encode())
+    start = time.process_time()
+    [document], _ = read(tmp_path / "a.xlsx", fakes.zipped(members))
+    assert document.text.split("\n") == ["A", "near", "far"]
+    assert time.process_time() - start < 5
 
 
 def test_rows_of_a_parquet_file(tmp_path: Path) -> None:

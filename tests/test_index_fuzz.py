@@ -33,10 +33,12 @@ ROWS = [
 JSONL = "\n".join(map(json.dumps, ROWS)).encode()
 MARKDOWN = (
     b"---\ntitle: T\n---\n# The *camel*\n\nA `hump` of [fat](x) and ``more``.\n"
+    b"\nLegs\n---\n\n**Feet**\n\n"
     b"| a | b |\n|---|---|\n| 1 | 2 |\n"
 )
 HTML = (
-    b"<title>T</title><nav>x</nav><p>A <b>hump</b> &amp; <table><tr><td>fat</table><!-- c -->"
+    b"<title>T</title><nav>x</nav><h2>B<br>c</h2><p><b>D</b></p>"
+    b"<p>A <b>hump</b> &amp; <table><tr><td>fat</table><!-- c -->"
     b"<table><tr><th rowspan=2>a<th colspan=3>b<tr><th>c<tr><td>1<td>2</table>"
 )
 CSV = b'animal,humps\n"camel",1\n"Bactrian ""camel""",2\n'
@@ -58,11 +60,13 @@ SOUND: dict[str, Callable[[], bytes]] = {
     "html": lambda: HTML,
     "csv": lambda: CSV,
     "jsonl": lambda: JSONL,
-    "pdf": lambda: fakes.pdf([["The camel"], ["has a hump."]], title="T"),
+    "pdf": lambda: fakes.pdf([[fakes.Line("The camel", 20)], ["has a hump."]], title="T"),
     "docx": lambda: fakes.docx(
         f"{fakes.paragraph('The camel') * 3}<w:tbl>{WORD_ROW * 2}</w:tbl>", title="T"
     ),
     "parquet": table,
+    "pptx": lambda: fakes.pptx([fakes.shape("The camel", kind="title"), fakes.shape("a", "b")]),
+    "xlsx": lambda: fakes.xlsx(Camels=[["Name", "Humps"], ["camel", 1], ["Bactrian", 2.5]]),
     "xml": lambda: fakes.dump([fakes.page("Mars", WIKI), fakes.page("Red", "x", redirect="Mars")]),
     "zip": lambda: fakes.zipped({"a.txt": b"camel", "b.jsonl": JSONL, "c.md": MARKDOWN}),
     "jsonl.gz": lambda: fakes.gzipped(JSONL),
