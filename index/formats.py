@@ -10,8 +10,10 @@ from index import (
     delimited,
     docx,
     encoding,
+    epub,
     html,
     jsonl,
+    mail,
     markdown,
     parquet,
     pdf,
@@ -73,6 +75,17 @@ def _read_xlsx(file: File) -> Iterator[Item]:
     return _office(file, xlsx)
 
 
+def _read_epub(file: File) -> Iterator[Item]:
+    return _office(file, epub)
+
+
+def _read_eml(file: File) -> Iterator[Item]:
+    title, date, text, left_out = mail.extract(file.read())
+    yield from documents(file, title or file.title, [text], iso_date(date))
+    if left_out:
+        yield Skipped(file.source, f"attachments left out: {', '.join(left_out)}", kept=True)
+
+
 def _office(file: File, kind: ModuleType) -> Iterator[Item]:
     title, date, lines = kind.extract(file)
     yield from documents(file, title or file.title, lines, iso_date(date))
@@ -109,6 +122,8 @@ READERS: dict[str, Callable[[File], Iterator[Item]]] = {
     ".md": _read_md,
     ".html": _read_html,
     ".htm": _read_html,
+    ".epub": _read_epub,
+    ".eml": _read_eml,
     ".csv": _read_csv,
     ".tsv": _read_csv,
     ".jsonl": jsonl.read,

@@ -91,6 +91,39 @@ def pptx(slides: Sequence[str], notes: str = "", title: str = "") -> bytes:
     return zipped({name: text.encode() for name, text in members.items()})
 
 
+def epub(pages: Sequence[str], title: str = "", encryption: str = "") -> bytes:
+    """Pages of XHTML, listed in another order than they are read."""
+    items = "".join(
+        f'<item id="p{n}" href="text/page%20{n}.xhtml" media-type="application/xhtml+xml"/>'
+        for n in reversed(range(len(pages)))
+    )
+    spine = "".join(f'<itemref idref="p{n}"/>' for n in range(len(pages)))
+    members = {
+        "META-INF/container.xml": '<container><rootfile full-path="OPS/book.opf"/></container>',
+        "OPS/book.opf": f"<package><metadata><title>{title}</title><date>2021-05-01</date>"
+        f"</metadata><manifest>{items}</manifest><spine>{spine}</spine></package>",
+    }
+    for number, page in enumerate(pages):
+        members[f"OPS/text/page {number}.xhtml"] = f"<html><head><title/></head>{page}</html>"
+    if encryption:
+        members["META-INF/encryption.xml"] = (
+            f'<encryption><CipherReference URI="{encryption}"/></encryption>'
+        )
+    return zipped({name: text.encode() for name, text in members.items()})
+
+
+MAIL = (
+    "From: Ann =?utf-8?q?Zo=C3=AB?= <ann@a.example>\r\nTo: ben@b.example\r\n"
+    "Subject: The\r\n move\r\n"
+    "Date: Tue, 3 Mar 2026 09:30:00 +0100\r\nMIME-Version: 1.0\r\n"
+    'Content-Type: multipart/mixed; boundary="x"\r\n\r\n--x\r\n'
+    "Content-Type: text/{kind}; charset=utf-8\r\n"
+    "Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+    "{body}\r\n--x\r\nContent-Type: application/pdf\r\n"
+    'Content-Disposition: attachment; filename="plan.pdf"\r\n\r\n%PDF\r\n--x--\r\n'
+)
+
+
 class Line(NamedTuple):
     """A line in Helvetica, or Helvetica-Bold; ``scaled``: its size is told by a matrix."""
 

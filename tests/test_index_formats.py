@@ -100,6 +100,43 @@ def test_slides_of_a_presentation_in_their_order(tmp_path: Path) -> None:
     assert "no PowerPoint" in read(tmp_path / "b.pptx", fakes.zipped({"a": b""}))[1][0].reason
 
 
+def test_chapters_of_a_book(tmp_path: Path) -> None:
+    pages = [
+        "<body><h1>Legs</h1><p>Four.<a id='x'/></p><script/><p>Long.</p></body>",
+        "<body><h1>Humps</h1><p>One<br/>or two.</p></body>",
+    ]
+    font = "OPS/font.otf"
+    [document], skipped = read(tmp_path / "a.epub", fakes.epub(pages, "Camels", font))
+    assert skipped == []
+    assert (document.title, document.date) == ("Camels", "2021-05-01")
+    assert [section.name for section in document.sections] == ["Legs", "Humps"]
+    assert document.text == "Legs\nFour.\nLong.\n\nHumps\nOne\nor two."
+    sealed = fakes.epub(pages, "Camels", "OPS/text/page%200.xhtml")
+    assert "encrypted" in read(tmp_path / "b.epub", sealed)[1][0].reason
+    assert "no electronic book" in read(tmp_path / "c.epub", fakes.zipped({"a": b""}))[1][0].reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [("plain", "We move to Z=C3=BCrich."), ("html", "<p>We <b>move</b> to Z=C3=BCrich.</p>")],
+)
+def test_an_email_tells_who_wrote_it_and_when(tmp_path: Path, kind: str, body: str) -> None:
+    [document], [note] = read(tmp_path / "a.eml", fakes.MAIL.format(kind=kind, body=body).encode())
+    assert (document.title, document.date) == ("The move", "2026-03-03")
+    assert document.text.split("\n") == [
+        "From: Ann Zoë <ann@a.example>",
+        "To: ben@b.example",
+        "Date: Tue, 03 Mar 2026 09:30:00 +0100",
+        "",
+        "We move to Zürich.",
+    ]
+    assert (note.reason, note.kept) == ("attachments left out: plan.pdf", True)
+
+
+def test_what_has_no_header_is_no_email(tmp_path: Path) -> None:
+    assert read(tmp_path / "a.eml", b"Just words.\n")[1][0].reason == "empty"
+
+
 def test_sheets_of_a_workbook(tmp_path: Path) -> None:
     prices = [
         ["Price list"],

@@ -66,6 +66,8 @@ SOUND: dict[str, Callable[[], bytes]] = {
     ),
     "parquet": table,
     "pptx": lambda: fakes.pptx([fakes.shape("The camel", kind="title"), fakes.shape("a", "b")]),
+    "epub": lambda: fakes.epub(["<h1>The camel</h1><p>a hump</p>", "<p>b</p>"], "T"),
+    "eml": lambda: fakes.MAIL.format(kind="html", body="<p>The camel</p>").encode(),
     "xlsx": lambda: fakes.xlsx(Camels=[["Name", "Humps"], ["camel", 1], ["Bactrian", 2.5]]),
     "xml": lambda: fakes.dump([fakes.page("Mars", WIKI), fakes.page("Red", "x", redirect="Mars")]),
     "zip": lambda: fakes.zipped({"a.txt": b"camel", "b.jsonl": JSONL, "c.md": MARKDOWN}),
