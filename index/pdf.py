@@ -14,6 +14,7 @@ from itertools import groupby, pairwise
 from typing import IO, Any, NamedTuple
 
 from index.documents import Unreadable
+from index.lexical import STOPWORDS
 from index.sections import bold_heading, heading, unmarked
 
 HYPHEN = re.compile(r"(?<=[^\W\d_])[-\u00ad\u2010]\r?\n(?=[^\W\d_A-Z])")
@@ -172,12 +173,13 @@ def _head(level: int, lines: Sequence[Line]) -> str:
 
 
 def _paragraphs(lines: Sequence[Line], full: float) -> str:
-    """Lines of at least ``full`` characters joined with the next one, if no sentence or word ends
-    there and no item of a list begins."""
+    """Lines of at least ``full`` characters joined with the next one, if the sentence goes on: rows
+    of a table may be as long, but a next one begins with a capital or a figure."""
     told = [lines[0].text]
     for line, following in pairwise(line.text for line in lines):
-        goes_on = len(line) >= full and line[-1] not in ".!?:-\u00ad\u2010"
-        told += [" " if goes_on and not ITEM.match(following) else "\n", following]
+        open_ = len(line) >= full and line[-1] not in ".!?:-\u00ad\u2010"
+        within = following[0].islower() or line.split()[-1].lower() in STOPWORDS
+        told += [" " if open_ and within and not ITEM.match(following) else "\n", following]
     return "".join(told)
 
 

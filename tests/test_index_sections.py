@@ -251,29 +251,23 @@ def test_bold_text_among_bold_text_is_no_heading(tmp_path: Path) -> None:
 
 
 def test_a_paragraph_of_a_pdf_goes_on_where_its_lines_are_full(tmp_path: Path) -> None:
+    """Rows of a table, which are lines of one length too, stay apart."""
     lines = [
-        LONG,
-        LONG,
+        f"{LONG} by the",
+        f"Nile, {LONG}",
         "which ends here",
         "Short",
+        "and low",
         f"{LONG}.",
-        "New.",
+        "new or not",
         LONG,
         "- item",
+        *(f"Row {n} of a table {LONG} {n} m" for n in range(3)),
         LONG,
-        "2. item",
+        "c. item",
     ]
     document = read(tmp_path / "a.pdf", fakes.pdf([lines]))
-    assert document.text.split("\n") == [
-        f"{LONG} {LONG} which ends here",
-        "Short",
-        f"{LONG}.",
-        "New.",
-        LONG,
-        "- item",
-        LONG,
-        "2. item",
-    ]
+    assert document.text.split("\n") == [f"{lines[0]} {lines[1]} {lines[2]}", *lines[3:]]
 
 
 def test_headings_of_wiki_markup() -> None:
