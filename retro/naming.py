@@ -11,10 +11,15 @@ from collections.abc import Collection, Sequence
 
 from index.lexical import fold
 from index.sections import BETWEEN
-from retro.overlap import STOP, WORD
+from retro.overlap import STOP, WORD, Idf
 
 LEAST_SHARED = 3
 """Letters at least of the shorter of two forms of a word, with which the longer one begins."""
+
+SPECIFIC = 0.4
+"""Rarity of a word that names something, as a share of the highest: in one of six of 50 chunks, in
+one of 250 of 600,000."""
+UNSEEN = ""
 
 STEM = 5
 """Letters that words of one family begin with ("install", "installation")."""
@@ -27,11 +32,16 @@ def set_apart(question: str, title: str, other: str) -> bool:
     return any(_met(word, named) and not _met(word, held) for word in _told(question))
 
 
-def misnamed(question: str, titles: Sequence[str], texts: Sequence[str], source: int) -> bool:
+def misnamed(
+    question: str, titles: Sequence[str], texts: Sequence[str], source: int, idf: Idf
+) -> bool:
     """Whether the question names the title, or a heading, of another passage in full, of which
-    passage ``source`` lacks a word."""
+    passage ``source`` lacks a word that is not found everywhere ("History" names nothing), or is
+    part of a name ("One")."""
     asked, held = _told(question), _told(f"{titles[source]} {texts[source]}")
-    lacking = {word for word in asked if not (_met(word, held) or _kin(word, held))}
+    rare = SPECIFIC * idf(UNSEEN)
+    naming = (word for word in asked if word[0].isupper() or idf(word) >= rare)
+    lacking = {word for word in naming if not (_met(word, held) or _kin(word, held))}
     if not lacking:
         return False
     headings = (_told(part) for title in {*titles} for part in title.split(BETWEEN))

@@ -287,7 +287,8 @@ def answer_signals(
         "grounded": float(source in holding),
         **_source_signals(asked, words, neighbours, source),
         "misnamed": float(
-            source is not None and misnamed(question, neighbours.titles, neighbours.texts, source)
+            source is not None
+            and misnamed(question, neighbours.titles, neighbours.texts, source, idf)
         ),
     }
 

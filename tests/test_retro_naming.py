@@ -7,11 +7,12 @@ import pytest
 from retro.naming import misnamed, set_apart
 
 MANUAL = "Operating manual › Brisa {} › Warranty"
+COMMON = ("music", "history", "One")
 TEXTS = ("Two years are granted.", "Three years are granted.")
 
 
 def asked(question: str, *titles: str, texts: tuple[str, ...] = TEXTS, source: int = 0) -> bool:
-    return misnamed(question, titles, texts, source)
+    return misnamed(question, titles, texts, source, lambda word: 1.0 if word in COMMON else 9.0)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,7 @@ def test_the_question_names_another_passage(question: str, titles: tuple[str, st
         ("What holds after the installation?", ("First steps", "Installation"), "Once installed"),
         ("Who reads the manual?", ("Manual", "Manual"), ""),
         ("Who is it?", ("A", "The"), ""),
+        ("What music school did Ann attend?", ("Ann › Early life", "Ann › Music"), ""),
     ],
 )
 def test_the_question_names_none_other(question: str, titles: tuple[str, str], text: str) -> None:
