@@ -16,9 +16,9 @@ from retro.overlap import STOP, WORD, Idf
 LEAST_SHARED = 3
 """Letters at least of the shorter of two forms of a word, with which the longer one begins."""
 
-SPECIFIC = 0.4
-"""Rarity of a word that names something, as a share of the highest: in one of six of 50 chunks, in
-one of 250 of 600,000."""
+COMMONER = 0.75
+"""By how much the rarity of a word that names something may be below half of the highest: of N
+chunks it is in about 1.5 times the square root of N at most (11 of 50, 1,200 of 600,000)."""
 UNSEEN = ""
 
 STEM = 5
@@ -39,7 +39,7 @@ def misnamed(
     passage ``source`` lacks a word that is not found everywhere ("History" names nothing), or is
     part of a name ("One")."""
     asked, held = _told(question), _told(f"{titles[source]} {texts[source]}")
-    rare = SPECIFIC * idf(UNSEEN)
+    rare = idf(UNSEEN) / 2 - COMMONER
     naming = (word for word in asked if word[0].isupper() or idf(word) >= rare)
     lacking = {word for word in naming if not (_met(word, held) or _kin(word, held))}
     if not lacking:
