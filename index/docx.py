@@ -118,7 +118,8 @@ class _Paragraph:
         text = unmarked("".join(self._words))
         if self.level:
             return f"{heading(self.level, text)}\n"
-        return f"{bold_heading(text)}\n" if self._all_bold and bold_heading(text) else _line(text)
+        line = bold_heading(text) if self._all_bold else ""
+        return f"{line}\n" if line else _line(text)
 
 
 def _shown(found: Iterable[Event]) -> Iterator[Event]:

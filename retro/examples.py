@@ -79,9 +79,10 @@ class WindowTable:
         )
 
     def covering(self, document: int) -> list[int]:
-        """The document's windows, without a last one that the one before it covers."""
-        chunks = list(self.chunks_of[document])
-        return chunks[:-1] if len(chunks) > 1 else chunks
+        """The document's windows, without those at the end of one before."""
+        first, *others = self.chunks_of[document]
+        texts = self.texts
+        return [first, *(c for c in others if not texts[c - 1].endswith(texts[c]))]
 
 
 def window_characters(offsets: Any, sections: Sequence[Section], chunk_size: int) -> Iterator[Span]:

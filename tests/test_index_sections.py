@@ -417,6 +417,9 @@ def test_windows_to_train_on_are_those_of_the_index(tmp_path: Path) -> None:
     assert made.texts == [document.text[a:b] for _, a, b in map(store.span, range(len(store)))]
     place = made.texts.index(next(text for text in made.texts if "Three" in text))
     assert made.titles[place] == "Operating manual"
+    ends = [store.span(chunk)[2] for chunk in made.covering(0)]
+    for chunks in store.sections_of(0):  # each is covered to its end, once
+        assert ends.count(store.span(chunks[-1])[2]) == 1
     [expected] = windower.windows(["Three"], [f"Operating manual › {NAMES[2]}"])
     assert made.windows[place].title_ids.tolist() == expected.title_ids.tolist()
 
