@@ -217,6 +217,10 @@ class LexicalIndex:
         part = self._postings(known[0]) if (known := words(word)) else slice(0, 0)
         return float(_idf(part.stop - part.start, self.num_chunks))
 
+    def chunks(self, stem: str) -> NDArray[np.int32]:
+        """The chunks that hold one of the ``words``, ascending; none if none does."""
+        return np.asarray(self._indices[self._postings(stem)])
+
     def _postings(self, word: str) -> slice:
         i = self._vocab.get(word)
         return slice(0, 0) if i is None else slice(*self._indptr[[i, i + 1]].tolist())

@@ -23,6 +23,7 @@ from index.lexical import LexicalIndex, words
 from index.manifest import Manifest, damaged
 from index.milvus_store import MilvusStore
 from index.recipe import Recipe
+from index.spelling import IsWord, Speller
 from index.store import TABLE, TokenStore
 from index.where import EVERYWHERE, Where
 
@@ -107,6 +108,7 @@ class Retriever:
         self._hidden = self._chunks(self._hidden_rows())
         self._dense = _open_dense(files, manifest, len(self.store), self._hidden)
         self._lexical = LexicalIndex(files / "bm25", len(self.store))
+        self._speller = Speller(self._lexical, self._titled, self._hidden)
 
     @classmethod
     def open(
@@ -174,6 +176,16 @@ class Retriever:
     def idf(self, word: str) -> float:
         """Inverse document frequency of a word over chunks; unseen words get the maximum."""
         return self._lexical.idf(word)
+
+    def respelt(self, text: str, is_word: IsWord) -> str | None:
+        """The text with what is no word and stands in no document in the spelling of words that do
+        and are one slip away (``index.spelling``); None where there are none such."""
+        return self._speller.respelt(text, is_word)
+
+    def _titled(self, chunk_id: int) -> str:
+        row, start, end = self.store.span(chunk_id)
+        document = self.store.document(row)
+        return f"{document.title_at(start)} {document.text[start:end]}"
 
     def _search_block(
         self, texts: Sequence[str], k: int, exclude: Sequence[Collection[str]]

@@ -1,8 +1,8 @@
 """Answers questions from an index, or says why not: the one way through the whole system.
 
-search → rank → windows → draft → signals → confidence → policy → Answer; and once more where a
-question needs two facts (``retro.chaining``). Knows each part by its narrow interface; holds no
-arithmetic of its own.
+wording → search → rank → windows → draft → signals → confidence → policy → Answer; and once more
+where a question needs two facts (``retro.chaining``). Knows each part by its narrow interface;
+holds no arithmetic of its own.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from retro.signals import (
 )
 from retro.types import Answer, Evidence, Hop, Promise, Reading
 from retro.uncertainty import ConfidenceHead
+from retro.wording import as_question
 
 if TYPE_CHECKING:
     from index.retriever import Neighbours, Retriever
@@ -196,18 +197,27 @@ class Answerer:
         for number, candidate in enumerate(candidates or ()):
             if not candidate.strip():
                 raise UserError(f"candidate {number + 1} is empty; give an answer to judge")
+        read = [as_question(question) for question in questions]
         answers = []
         for start in range(0, len(questions), BATCH):
             part = slice(start, start + BATCH)
             answers += self._answer(
-                questions[part],
+                read[part],
                 (ids or [None] * len(questions))[part],
                 k,
                 None if exclude is None else exclude[part],
                 None if neighbours is None else neighbours[part],
                 None if candidates is None else candidates[part],
             )
-        return answers
+        return [
+            replace(
+                answer,
+                question=question,
+                read_as=asked if asked != question else "",
+                suggestion=self.retriever.respelt(question, self.drafter.windower.is_word) or "",
+            )
+            for answer, asked, question in zip(answers, read, questions, strict=True)
+        ]
 
     def _answer(
         self,

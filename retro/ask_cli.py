@@ -194,6 +194,10 @@ def in_words(answer: Answer) -> str:
         lines[-1] += f"; {PROMISE_VOID}"
     if way := answer.way():
         lines.append(way)
+    if answer.read_as:
+        lines.append(f"Read as: {answer.read_as}")
+    if answer.suggestion:
+        lines.append(f"Did you mean: {answer.suggestion}")
     if answer.evidence:
         first, *others = answer.evidence[:SHOWN]
         answered = answer.reason is None

@@ -107,7 +107,9 @@ class Answer:
     two documents that disagree most, the candidate's first; none if no two do. ``promise_void``:
     a certificate exists, but the questions asked by now differ from those it was made with.
     ``hops``: the facts that were read on the way to the last one; none where one passage was asked
-    alone. If the question was declined then, the last one is missing.
+    alone. If the question was declined then, the last one is missing. ``read_as``: the question
+    that was read, where that is not what was typed (``retro.wording``). ``suggestion``: the
+    question in another spelling, where words of it stand in no document and ones like them do.
     """
 
     id: str | None
@@ -124,14 +126,17 @@ class Answer:
     sides: tuple[Side, ...] = ()
     promise_void: bool = False
     hops: tuple[Hop, ...] = ()
+    read_as: str = ""
+    suggestion: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form of the contract, plain types only; ``sides`` only when conflicting,
-        ``hops`` only where there are some."""
+        """The JSON form of the contract, plain types only; ``sides`` only when conflicting;
+        ``hops``, ``read_as`` and ``suggestion`` only where there are some."""
         out = asdict(self) | {"evidence": [e.to_dict() for e in self.evidence]}
         sides, hops = list(out.pop("sides")), list(out.pop("hops"))
+        rare = {"hops": hops} | {name: out.pop(name) for name in ("read_as", "suggestion")}
         out |= {"sides": sides} if self.reason == "conflicting" else {}
-        return out | ({"hops": hops} if hops else {})
+        return out | {name: value for name, value in rare.items() if value}
 
     def way(self) -> str:
         """The facts read on the way, in words, for a person; empty if there were none."""

@@ -107,6 +107,11 @@ class Windower:
         names = BERT_MARKS if BERT_MARKS[0] in ids else ROBERTA_MARKS
         self.cls, self.sep, self.pad = (ids.get(t, 0) for t in names)
 
+    def is_word(self, word: str) -> bool:
+        """Whether the encoder's vocabulary holds it whole: rarer words come in pieces."""
+        pieces = self.encoder.tokenize(f" {word}")
+        return [piece.lstrip("Ġ▁") for piece in pieces] == [word]
+
     def question(self, text: str) -> Ints:
         """Encoder tokens of a question, the first ``MAX_QUESTION``."""
         return self._ids([text])[0][:MAX_QUESTION]

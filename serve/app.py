@@ -45,10 +45,13 @@ def build(answerer: Answering, examples: Examples) -> gr.Blocks:
         _html("header", render.header(answerer.retriever.manifest, str(answerer.retriever.where)))
         box, button = _question()
         chips = _html("examples", render.examples(examples), js_on_load=PICK)
-        verdict, slider = _html("verdict"), _slider(desk.percent)
+        verdict, slider = _html("verdict", js_on_load=PICK), _slider(desk.percent)
         passages, details, answer = _html("passages"), _html("details"), gr.State(None)
-        picked = chips.click(_picked, None, box, queue=False, api_visibility="private")
-        for trigger in (box.submit, button.click, picked.then):
+        triggers: list[Any] = [box.submit, button.click]
+        for html in (chips, verdict):
+            picked = html.click(_picked, None, box, queue=False, api_visibility="private")
+            triggers.append(picked.then)
+        for trigger in triggers:
             outputs = [answer, verdict, passages, details]
             asked = trigger(desk.ask, [box, slider], outputs, **QUIET, **ONE_AT_A_TIME)
             # The slider may have moved while the model was reading.
@@ -111,7 +114,7 @@ def _html(name: str, html: str = "", js_on_load: str | None = None) -> gr.HTML:
 
 
 def _picked(event: gr.EventData) -> str:
-    """The question on the example that was clicked."""
+    """The question on the button that was clicked: an example, or another spelling."""
     return str(event.question)
 
 

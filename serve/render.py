@@ -64,7 +64,7 @@ def verdict(answer: Answer, threshold: float) -> str:
     """The answer, or the refusal with its reason; the confidence against ``threshold`` (0..1)."""
     body = _declined(answer, threshold) if answer.abstained else _answered(answer, threshold)
     state = "declined" if answer.abstained else "answered"
-    more = f"{_way(answer)}{_promise(answer)}"
+    more = f"{_way(answer)}{_wording(answer)}{_promise(answer)}"
     return f'<section class="ra-card ra-verdict ra-{state}">{body}{more}</section>'
 
 
@@ -145,6 +145,13 @@ def _meter(confidence: float, threshold: float) -> str:
 def _way(answer: Answer) -> str:
     way = answer.way()
     return f'<p class="ra-scale ra-way">{escape(way)}</p>' if way else ""
+
+
+def _wording(answer: Answer) -> str:
+    read = f"Read as: {escape(answer.read_as)}" if answer.read_as else ""
+    button = f'<button type="button">{escape(answer.suggestion)}</button>'
+    meant = f"Did you mean: {button}" if answer.suggestion else ""
+    return "".join(f'<p class="ra-scale ra-wording">{each}</p>' for each in (read, meant) if each)
 
 
 def _promise(answer: Answer) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +13,7 @@ from retro.types import Answer, Evidence
 
 ANSWERABLE = "Which planet has the moon Ganymede?"
 NEAR_MISS = "Who composed the anthem of Jupiter?"
+SLIPPED = "Which planet has the moon Ganimede?"
 MISTAKE = "What breaks the index?"
 BUG = "What breaks the model?"
 MANIFEST = SimpleNamespace(num_documents=128, num_chunks=2431, built="2026-11-23T18:20:05+00:00")
@@ -86,4 +87,5 @@ class FakeAnswerer:
         if question == BUG:
             raise ValueError("shapes [2, 3] and [4] differ")
         sure = question == ANSWERABLE
-        return make_answer(question, 0.93 if sure else 0.21, abstained=not sure)
+        answer = make_answer(question, 0.93 if sure else 0.21, abstained=not sure)
+        return replace(answer, suggestion=ANSWERABLE if question == SLIPPED else "")

@@ -515,3 +515,23 @@ def test_how_many_are_read_is_the_checkpoints_configuration(
     file.write_text(json.dumps(config | {"num_read": 0}), encoding="utf-8")
     with pytest.raises(UserError, match="num_read is 0: read 1 or more"):
         Answerer.open(world.index, folder)
+
+
+def test_what_is_no_question_is_read_as_one_and_kept_as_typed(answerer: Answerer) -> None:
+    typed = answerer.answer("piano strings")
+    asked = answerer.answer("What are the piano strings?")
+    assert (typed.question, typed.read_as) == ("piano strings", asked.question)
+    assert asked.read_as == ""
+    alike(replace(typed, question="", read_as=""), replace(asked, question=""))
+    assert typed.to_dict()["read_as"] == asked.question
+    assert "read_as" not in asked.to_dict()
+
+
+def test_another_spelling_is_suggested_and_not_answered_from(answerer: Answerer) -> None:
+    slipped = answerer.answer("Who built the first pirano?")
+    assert slipped.suggestion == "Who built the first piano?"
+    assert slipped.question == "Who built the first pirano?"
+    assert slipped.to_dict()["suggestion"] == slipped.suggestion
+    meant = answerer.answer(slipped.suggestion)
+    assert "suggestion" not in meant.to_dict()
+    assert slipped.signals["rarest_found"] < meant.signals["rarest_found"]

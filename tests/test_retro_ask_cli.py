@@ -286,3 +286,12 @@ def test_a_users_mistake_is_one_line_and_code_2(
     assert shown.out == ""
     assert says in shown.err
     assert shown.err.count("\n") == 1
+
+
+def test_another_wording_and_spelling_are_told(
+    world: tiny.World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ask(world, "first pianoo") == cli.DONE
+    told = lines(capsys)
+    assert "Read as: What is the first pianoo?" in told
+    assert "Did you mean: first piano" in told

@@ -183,3 +183,9 @@ def test_a_neighbour_of_blanks_alone_has_no_answer(windower: Windower) -> None:
     assert window.span_of(0, 1) is None
     rows = windower.rows([windower.question("Who?")], [[window]])
     assert int(rows.last.max()) < rows.ids.shape[1]
+
+
+def test_words_that_the_encoder_holds_whole_are_words(windower: Windower) -> None:
+    assert windower.is_word("piano")
+    assert not windower.is_word("pianoo")
+    assert not windower.is_word("электричество")

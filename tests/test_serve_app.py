@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from serve_fakes import ANSWERABLE, BUG, HOSTILE, NEAR_MISS, FakeAnswerer
+from serve_fakes import ANSWERABLE, BUG, HOSTILE, NEAR_MISS, SLIPPED, FakeAnswerer
 
 from index.errors import UserError
 
@@ -192,6 +192,15 @@ def test_an_example_asks_itself_and_html_stays_text(page: Page, answerer: FakeAn
     page.get_by_text("3 more passages").click()
     assert HOSTILE in page.locator(".ra-passage h3").nth(3).inner_text()
     assert page.title() == "Ask the database"
+
+
+def test_another_spelling_asks_itself(page: Page, answerer: FakeAnswerer) -> None:
+    ask(page, SLIPPED)
+    page.locator(".ra-declined").get_by_role("button", name=ANSWERABLE).click()
+    page.locator(".ra-answered").wait_for()
+    assert answerer.asked[-2:] == [SLIPPED, ANSWERABLE]
+    assert page.get_by_label("Your question").input_value() == ANSWERABLE
+    assert page.locator(".ra-wording").count() == 0
 
 
 def test_nothing_is_wider_than_a_phone(page: Page) -> None:

@@ -216,3 +216,13 @@ def test_the_way_over_another_fact_is_told() -> None:
     declined = replace(answer, answer=None, abstained=True, reason="insufficient")
     assert ", and no further." in Checked(all_of(declined)).text
     assert "ra-way" not in all_of(make_answer(ANSWERABLE, 0.93))
+
+
+def test_another_wording_and_spelling_are_shown_as_text() -> None:
+    answer = replace(make_answer(ANSWERABLE, 0.93), read_as=HOSTILE, suggestion=HOSTILE)
+    html = all_of(answer)
+    text = Checked(html).text
+    assert f"Read as: {HOSTILE}" in text
+    assert f"Did you mean: {HOSTILE}" in text
+    assert html.count('<button type="button">') == 1
+    assert "ra-wording" not in all_of(make_answer(ANSWERABLE, 0.93))
