@@ -8,12 +8,11 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
 
 from index.archives import member, open_zip
 from index.documents import File, Unreadable
 from index.sections import bold_heading, heading, unmarked
-from index.tables import COLUMNS, REPEATED, sentences
+from index.tables import COLUMNS, REPEATED, headed
 from index.xml import Event, events
 
 BODY = "word/document.xml"
@@ -85,7 +84,8 @@ def _lines(file: File, archive: zipfile.ZipFile, levels: Mapping[str, int]) -> I
     for event in found:
         kind, name, attributes = event
         if (kind, name) == ("start", "tbl"):
-            yield from map(_line, _table(found))
+            rows = ((row.cells, row.names) for row in _rows(found))
+            yield from map(_line, headed(rows))
         elif (kind, name) == ("start", "pStyle"):
             paragraph.level = levels.get(attributes.get("val", ""), 0)
         elif (kind, name) == ("end", "p"):
@@ -140,17 +140,6 @@ def _shown(found: Iterable[Event]) -> Iterator[Event]:
             yield "text", MARKS[name], {}
         else:
             yield kind, name, attributes
-
-
-def _table(found: Iterator[Event]) -> Iterator[str]:
-    """The rest of a table. A first row of names is seldom said to be one: several words without a
-    digit are taken for it; of two columns the first one may as well name what the second holds."""
-    rows = _rows(found)
-    first = next(rows, _Row())
-    told = "".join(first.cells)
-    names = len(first.cells) > 2 and all(first.cells) and not any(c.isdigit() for c in told)
-    head = first.cells if first.names or names else []
-    yield from sentences(head, (row.cells for row in (rows if head else chain([first], rows))))
 
 
 def _rows(found: Iterator[Event]) -> Iterator[_Row]:

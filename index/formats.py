@@ -15,6 +15,7 @@ from index import (
     jsonl,
     mail,
     markdown,
+    odf,
     parquet,
     pdf,
     pptx,
@@ -75,6 +76,10 @@ def _read_xlsx(file: File) -> Iterator[Item]:
     return _office(file, xlsx)
 
 
+def _read_odf(file: File) -> Iterator[Item]:
+    return _office(file, odf)
+
+
 def _read_epub(file: File) -> Iterator[Item]:
     return _office(file, epub)
 
@@ -131,6 +136,9 @@ READERS: dict[str, Callable[[File], Iterator[Item]]] = {
     ".docx": _read_docx,
     ".pptx": _read_pptx,
     ".xlsx": _read_xlsx,
+    ".odt": _read_odf,
+    ".ods": _read_odf,
+    ".odp": _read_odf,
     ".parquet": _read_parquet,
     ".xml": _read_wiki,
 }

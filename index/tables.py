@@ -8,7 +8,7 @@ Price 9.50 €." (``benchmarks/tables.py``). Knows cells, no format.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import zip_longest
+from itertools import chain, groupby, zip_longest
 
 COLUMNS = 50
 """Columns that one cell of a table may span, and those from which one may span rows."""
@@ -31,6 +31,37 @@ def sentences(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
             yield line
     if not told and any(names):
         yield ", ".join(filter(None, names))
+
+
+def headed(rows: Iterator[tuple[Sequence[str], bool]]) -> Iterator[str]:
+    """The sentences of a table in a text, whose rows come with whether the document says that they
+    name the columns. That is seldom said: several words without a digit are taken for names; of
+    two columns the first one may as well name what the second holds."""
+    first, said = next(rows, ((), False))
+    rest = (cells for cells, _ in rows)
+    names = len(first) > 2 and all(first) and not _digits(first)
+    yield from sentences(first, rest) if said or names else sentences([], chain([first], rest))
+
+
+def sheet(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """The sentences of a sheet, in which empty rows part tables: single cells above one are lines;
+    its first row of several names the columns if no cell in it has a digit."""
+    for filled, table in groupby(rows, any):
+        yield from _parted(table) if filled else ()
+
+
+def _parted(rows: Iterator[Sequence[str]]) -> Iterator[str]:
+    for row in rows:
+        filled = [cell for cell in row if cell]
+        if len(filled) > 1:
+            named = not _digits(filled)
+            yield from sentences(row if named else [], rows if named else chain([row], rows))
+            return
+        yield from filled
+
+
+def _digits(cells: Iterable[str]) -> bool:
+    return any(c.isdigit() for cell in cells for c in cell)
 
 
 def _sentence(names: Sequence[str], cells: Sequence[str]) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import datetime
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, groupby
+from collections.abc import Iterator
 from typing import Any
 
+from index import tables
 from index.archives import open_zip
 from index.documents import WHOLE_BYTES, File, Unreadable
 from index.sections import heading, unmarked
-from index.tables import sentences
 
 BOOK, STRINGS = "xl/workbook.xml", "xl/sharedStrings.xml"
 LARGEST = 8 * WHOLE_BYTES
@@ -52,22 +51,7 @@ def _lines(book: Any) -> Iterator[str]:
         sheet.reset_dimensions()  # what the file says of them may be wrong
         rows = ([_told(cell) for cell in row] for row in sheet.iter_rows())
         yield f"{heading(1, unmarked(sheet.title))}\n"
-        for filled, table in groupby(rows, any):
-            if filled:
-                yield from (f"{line}\n" for line in _table(table))
-
-
-def _table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Rows without an empty one between them: single cells above are lines; the first row of
-    several names the columns if no cell in it has a digit."""
-    rest = iter(rows)
-    for row in rest:
-        filled = [cell for cell in row if cell]
-        if len(filled) > 1:
-            named = not any(c.isdigit() for cell in filled for c in cell)
-            yield from sentences(row if named else [], rest if named else chain([row], rest))
-            return
-        yield from filled
+        yield from (f"{line}\n" for line in tables.sheet(rows))
 
 
 def _told(cell: Any) -> str:

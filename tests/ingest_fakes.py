@@ -59,6 +59,19 @@ def xlsx(**sheets: Sequence[Sequence[object]]) -> bytes:
     return buffer.getvalue()
 
 
+def odf(body: str, properties: str = "", listed: str = "") -> bytes:
+    """An OpenDocument file; ``body``: an ``office:text``, ``spreadsheet``, ...."""
+    kinds = "office text table draw presentation dc meta svg"
+    space = " ".join(f'xmlns:{kind}="urn:{kind}"' for kind in kinds.split())
+    content = f"<office:document-content {space}><office:body>{body}</office:body>"
+    members = {"content.xml": f"{content}</office:document-content>".encode()}
+    if properties:
+        members["meta.xml"] = f"<office:meta {space}>{properties}</office:meta>".encode()
+    if listed:
+        members["META-INF/manifest.xml"] = listed.encode()
+    return zipped(members)
+
+
 def shape(*paragraphs: str, kind: str = "") -> str:
     told = "".join(f"<a:p><a:r><a:t>{text}</a:t></a:r></a:p>" for text in paragraphs)
     place = f'<p:nvSpPr><p:nvPr><p:ph type="{kind}"/></p:nvPr></p:nvSpPr>' if kind else ""

@@ -45,6 +45,16 @@ CSV = b'animal,humps\n"camel",1\n"Bactrian ""camel""",2\n'
 WORD_ROW = (
     f"<w:tr><w:tc>{fakes.paragraph('camel')}</w:tc><w:tc>{fakes.paragraph('1')}</w:tc></w:tr>"
 )
+ODF_TEXT = (
+    '<office:text><text:h text:outline-level="2">Humps</text:h><text:p>The <text:s/>camel'
+    "<text:note><text:note-body><text:p>a note</text:p></text:note-body></text:note></text:p>"
+    "</office:text>"
+)
+ODF_SHEET = (
+    '<office:spreadsheet><table:table table:name="Herds"><table:table-row>'
+    '<table:table-cell table:number-columns-repeated="3"><text:p>1</text:p></table:table-cell>'
+    "</table:table-row></table:table></office:spreadsheet>"
+)
 WIKI = "'''Mars''' is {{red|a}} [[planet|a planet]] &lt;ref>x&lt;/ref> {| |} [http://a b]"
 
 
@@ -69,6 +79,8 @@ SOUND: dict[str, Callable[[], bytes]] = {
     "epub": lambda: fakes.epub(["<h1>The camel</h1><p>a hump</p>", "<p>b</p>"], "T"),
     "eml": lambda: fakes.MAIL.format(kind="html", body="<p>The camel</p>").encode(),
     "xlsx": lambda: fakes.xlsx(Camels=[["Name", "Humps"], ["camel", 1], ["Bactrian", 2.5]]),
+    "odt": lambda: fakes.odf(ODF_TEXT, "<dc:title>T</dc:title>", "<manifest/>"),
+    "ods": lambda: fakes.odf(ODF_SHEET),
     "xml": lambda: fakes.dump([fakes.page("Mars", WIKI), fakes.page("Red", "x", redirect="Mars")]),
     "zip": lambda: fakes.zipped({"a.txt": b"camel", "b.jsonl": JSONL, "c.md": MARKDOWN}),
     "jsonl.gz": lambda: fakes.gzipped(JSONL),
@@ -210,6 +222,12 @@ def repeated_rows() -> bytes:
     return buffer.getvalue()
 
 
+REPEATED = 'table:number-columns-repeated="99999"'
+CELL = f"<table:table-cell {REPEATED}><text:p>camel</text:p></table:table-cell>"
+WIDE = (
+    f"<office:spreadsheet><table:table>{f'<table:table-row>{CELL}</table:table-row>' * 2_000}"
+    "</table:table></office:spreadsheet>"
+)
 BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "gzip": ("txt.gz", lambda: zeros(20_000_000)),
     "gzipped row": ("jsonl.gz", lambda: zeros(20_000_000)),
@@ -221,6 +239,7 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "laughs": ("xml", lambda: entities("laughs")),
     "entity": ("xml", lambda: entities("external")),
     "word entity": ("docx", lambda: fakes.zipped({"word/document.xml": entities("laughs")})),
+    "wide rows": ("ods", lambda: fakes.odf(WIDE)),
     "depth": ("xml", lambda: b"<mediawiki>" + b"<a>" * 20_000),
     "divs": ("html", lambda: b"<div>" * 200_000),
     "open tags": ("html", lambda: b"<a " * 200_000),
