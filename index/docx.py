@@ -18,6 +18,7 @@ from index.xml import Event, events
 BODY = "word/document.xml"
 PROPERTIES = "docProps/core.xml"
 STYLES = "word/styles.xml"
+NOTES = {"footnote": "word/footnotes.xml", "endnote": "word/endnotes.xml"}
 HEADED = re.compile(r"heading ([1-9])", re.IGNORECASE)
 """The names of the styles of headings, in every language (§17.7.4.9); their ids are translated."""
 OFF = ("0", "false", "off")
@@ -37,7 +38,13 @@ def extract(file: File) -> tuple[str, str, Iterator[str]]:
         raise Unreadable("no Word document (word/document.xml is missing)")
     title, date = properties(file, archive)
     levels = _levels(file, archive) if STYLES in names else {}
-    return title, date, _lines(file, archive, levels)
+    notes = {
+        (f"{kind}Reference", id): text
+        for kind, part in NOTES.items()
+        if part in names
+        for id, text in _notes(file, archive, kind)
+    }
+    return title, date, _lines(file, archive, levels, notes)
 
 
 def properties(file: File, archive: zipfile.ZipFile) -> tuple[str, str]:
@@ -77,22 +84,65 @@ def _levels(file: File, archive: zipfile.ZipFile) -> dict[str, int]:
     return levels
 
 
-def _lines(file: File, archive: zipfile.ZipFile, levels: Mapping[str, int]) -> Iterator[str]:
-    """Paragraphs, and the rows of tables as sentences."""
-    found = _shown(events(member(file, archive, BODY)))
+def _notes(file: File, archive: zipfile.ZipFile, kind: str) -> Iterator[tuple[str, str]]:
+    """Foot- or endnotes (§17.11), each with its id; where they break, none more."""
+    words: list[str] = []
+    id = ""
+    try:
+        for sort, name, attributes in _shown(events(member(file, archive, NOTES[kind]))):
+            if sort == "text":
+                words.append(name)
+            elif (sort, name) == ("start", kind):
+                id, words = attributes.get("id", ""), []
+            elif (sort, name) == ("end", "p"):
+                words.append(" ")
+            elif (sort, name) == ("end", kind):
+                yield id, "".join(words)
+    except Unreadable:
+        return
+
+
+def _lines(
+    file: File,
+    archive: zipfile.ZipFile,
+    levels: Mapping[str, int],
+    notes: Mapping[tuple[str, str], str],
+) -> Iterator[str]:
+    """Paragraphs, and the rows of tables as sentences; behind each its ``notes``."""
+    met: list[str] = []
+    found = _noted(_shown(events(member(file, archive, BODY))), notes, met)
     paragraph = _Paragraph()
     for event in found:
         kind, name, attributes = event
         if (kind, name) == ("start", "tbl"):
             rows = ((row.cells, row.names) for row in _rows(found))
             yield from map(_line, headed(rows))
+            yield from _told(met)
         elif (kind, name) == ("start", "pStyle"):
             paragraph.level = levels.get(attributes.get("val", ""), 0)
         elif (kind, name) == ("end", "p"):
             yield paragraph.line()
+            yield from _told(met)
             paragraph = _Paragraph()
         else:
             paragraph.take(event)
+
+
+def _noted(
+    found: Iterable[Event], notes: Mapping[tuple[str, str], str], met: list[str]
+) -> Iterator[Event]:
+    """The events; the notes that they refer to are added to ``met``."""
+    for event in found:
+        kind, name, attributes = event
+        if kind == "start" and (note := notes.get((name, attributes.get("id", "")))):
+            met.append(note)
+        yield event
+
+
+def _told(notes: list[str]) -> Iterator[str]:
+    """A line for each of the notes, which are then none."""
+    yield from (_line(unmarked(note)) for note in notes)
+    notes.clear()
 
 
 class _Paragraph:

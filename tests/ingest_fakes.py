@@ -29,7 +29,9 @@ def paragraph(text: str) -> str:
     return f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>"
 
 
-def docx(body: str, title: str = "", properties: str = "", styles: str = "") -> bytes:
+def docx(
+    body: str, title: str = "", properties: str = "", styles: str = "", footnotes: str = ""
+) -> bytes:
     document = f"<w:document {W}><w:body>{body}</w:body></w:document>"
     members = {"word/document.xml": document.encode()}
     if title or properties:
@@ -38,6 +40,8 @@ def docx(body: str, title: str = "", properties: str = "", styles: str = "") -> 
         members["docProps/core.xml"] = core.encode()
     if styles:
         members["word/styles.xml"] = styles.encode()
+    if footnotes:
+        members["word/footnotes.xml"] = footnotes.encode()
     return zipped(members)
 
 

@@ -72,6 +72,32 @@ def test_paragraphs_headings_and_tables_of_a_word_document(tmp_path: Path) -> No
     ]
 
 
+def test_footnotes_of_a_word_document_follow_what_they_are_of(tmp_path: Path) -> None:
+    note = '<w:r><w:footnoteReference w:id="{}"/></w:r>'
+    body = (
+        f"<w:p><w:r><w:t>The tank{note.format(2)} holds 0.9 litres.</w:t></w:r></w:p>"
+        f"<w:tbl><w:tr><w:tc>{fakes.paragraph('Legs')}</w:tc>"
+        f"<w:tc><w:p><w:r><w:t>four</w:t></w:r>{note.format(3)}</w:p></w:tc></w:tr></w:tbl>"
+        f"<w:p><w:r><w:t>End.</w:t></w:r>{note.format(9)}</w:p>"
+    )
+    told = (fakes.paragraph("The new") + fakes.paragraph("one."), fakes.paragraph("Most often."))
+    notes = "".join(f'<w:footnote w:id="{i}">{t}</w:footnote>' for i, t in enumerate(told, 2))
+    footnotes = f"<w:footnotes {fakes.W}>{notes}</w:footnotes>"
+    whole = fakes.docx(body, footnotes=footnotes)
+    [document], _ = read(tmp_path / "a.docx", whole)
+    assert document.text.split("\n") == [
+        "The tank holds 0.9 litres.",
+        "The new one.",
+        "Legs: four.",
+        "Most often.",
+        "End.",
+    ]
+    torn = fakes.docx(body, footnotes=footnotes[: footnotes.index("Most")])
+    [document], skipped = read(tmp_path / "b.docx", torn)
+    assert "The new one." in document.text
+    assert skipped == []
+
+
 def test_slides_of_a_presentation_in_their_order(tmp_path: Path) -> None:
     table = "".join(
         f"<a:tr>{''.join(f'<a:tc>{fakes.shape(cell)}</a:tc>' for cell in row)}</a:tr>"
