@@ -12,10 +12,13 @@ from itertools import count, takewhile, zip_longest
 from typing import Any, NamedTuple
 
 from index.documents import Unreadable
-from index.sections import bold_heading, heading, unmarked
+from index.sections import LEVELS, MARK, bold_heading, end_of, heading, unmarked
 from index.tables import COLUMNS, REPEATED, sentences
 
-SILENT = "script, style, noscript, template, svg, nav, header, footer, aside, form, button"
+SILENT = (
+    "script, style, noscript, template, svg, nav, header, footer, aside, form, button, "
+    "a.headerlink, a.hash-link"
+)
 """Elements whose text is no part of what a page says."""
 BLOCKS = (
     "address, article, blockquote, br, caption, dd, div, dl, dt, fieldset, figcaption, figure, h1, "
@@ -36,6 +39,8 @@ HEADINGS = "h1, h2, h3, h4, h5, h6, p > b:only-child, p > strong:only-child"
 """Headings, and what may be one: a paragraph in bold type alone."""
 LONGEST_HEADING = 300
 """Characters; more is no heading, but a page in which one was never closed."""
+SHORT = 200
+"""Characters of a definition that is told on the line of its term; a longer one is a section."""
 LINE = "\x1e"
 DATED = re.compile(
     r"article:published_time|datePublished|dc\.date|dcterms\.(?:date|created|issued)|date", re.I
@@ -64,12 +69,18 @@ def extract(page: str) -> tuple[str, str]:
         _tell(table)
     for node in tree.css(HEADINGS):
         _head(node)
-    for node in tree.css(BLOCKS):
-        node.insert_before(LINE)
-        node.insert_after(LINE)
+    for node in reversed(tree.css("dl")):  # those within another one first
+        _define(node)
+    _part(tree)
     text = tree.body.text() if tree.body else ""
     lines = (" ".join(line.split()) for line in text.split(LINE))
     return " ".join(title.text().split()) if title else "", "\n".join(filter(None, lines))
+
+
+def _part(tree: Any) -> None:
+    for node in tree.css(BLOCKS):
+        node.insert_before(LINE)
+        node.insert_after(LINE)
 
 
 def _head(node: Any) -> None:
@@ -84,6 +95,47 @@ def _head(node: Any) -> None:
     if line:
         node.insert_before(f"{LINE}{line}{LINE}")
         node.decompose()
+
+
+def _define(listed: Any) -> None:
+    """A term of a list of definitions begins the line of a short one, and heads a long one, since
+    what is said of it seldom says it again. Lists in another one have no sections."""
+    outermost = not any(node.tag == "dl" for node in _around(listed))
+    terms: list[Any] = []
+    headed = False
+    for node in list(listed.iter()):
+        if node.tag == "dt":
+            terms.append(node)
+        elif node.tag == "dd" and terms:
+            headed |= _say(terms, node, outermost)
+            terms = []
+    if headed:
+        listed.insert_after(f"{LINE}{end_of(LEVELS)}{LINE}")
+
+
+def _say(terms: Sequence[Any], definition: Any, headed: bool) -> bool:
+    """Puts terms before what is said of them; whether as its heading."""
+    for line_break in (br for term in terms for br in term.css("br")):
+        line_break.replace_with(", ")
+    name = ", ".join(" ".join(term.text().split()) for term in terms)
+    _part(definition)
+    told = " ".join(definition.text().split())  # which parts at LINE too
+    long = len(told) > SHORT
+    if MARK in name + told or len(name) > SHORT or (long and not headed):
+        return False  # with headings of its own
+    for term in terms[1:]:
+        term.decompose()
+    if long:
+        terms[0].replace_with(f"{LINE}{heading(LEVELS, name)}{LINE}")
+    else:
+        terms[0].decompose()
+        definition.replace_with(f"{LINE}{name}: {told}{LINE}")
+    return long
+
+
+def _around(node: Any) -> Iterator[Any]:
+    while (node := node.parent) is not None:
+        yield node
 
 
 def _tell(table: Any) -> None:

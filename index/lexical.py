@@ -11,6 +11,7 @@ import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,16 +31,20 @@ STOPWORDS = frozenset(
 BLOCK = 1 << 18
 """Postings held in memory at a time."""
 POSTING = np.dtype([("word", np.int32), ("chunk", np.int32), ("score", np.float32)])
+IDENTIFIER = re.compile(r"[^\W_]+(?:_+[^\W_]+)+")
+"""A name as programs have them: ``work_mem`` is more than "work" and "mem"."""
 _WORD = re.compile(r"[^\W_]+")
 _local = threading.local()
 _ACCENT = re.compile("[\u0300-\u036f]+")
 
 
 def words(text: str) -> list[str]:
-    """The words of a text as BM25 sees them: folded, without stop words, stemmed (Snowball)."""
-    kept = [w for w in _WORD.findall(fold(text)) if w not in STOPWORDS]
+    """The words of a text as BM25 sees them: folded, without stop words, stemmed (Snowball); and
+    behind them identifiers as they are, of which the words are parts."""
+    folded = fold(text)
+    kept = [w for w in _WORD.findall(folded) if w not in STOPWORDS]
     stems: list[str] = _stemmer().stemWords(kept)
-    return stems
+    return stems + IDENTIFIER.findall(folded) if "_" in folded else stems
 
 
 def _stemmer() -> Any:
@@ -203,6 +208,11 @@ class LexicalIndex:
         if ends != (len(self._vocab), len(self._indices), len(self._indices)):
             raise ValueError("the files of the BM25 index do not fit together")
 
+    @cached_property
+    def has_identifiers(self) -> bool:
+        """Whether the index holds any; one that was built before they were told apart does not."""
+        return any("_" in word for word in self._vocab)
+
     def scores(self, query: Sequence[str]) -> NDArray[np.float32]:
         """BM25 score of every chunk, float32 [chunks], for the ``words`` of a question."""
         found = np.zeros(self.num_chunks, dtype=np.float32)
@@ -214,7 +224,8 @@ class LexicalIndex:
 
     def idf(self, word: str) -> float:
         """Inverse document frequency over chunks (Lucene's form); unseen words get the maximum."""
-        part = self._postings(known[0]) if (known := words(word)) else slice(0, 0)
+        known = words(word) or [""]
+        part = self._postings(known[-1] if IDENTIFIER.fullmatch(known[-1]) else known[0])
         return float(_idf(part.stop - part.start, self.num_chunks))
 
     def chunks(self, stem: str) -> NDArray[np.int32]:

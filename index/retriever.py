@@ -23,7 +23,7 @@ from index.lexical import LexicalIndex, words
 from index.manifest import Manifest, damaged
 from index.milvus_store import MilvusStore
 from index.recipe import Recipe
-from index.spelling import IsWord, Speller
+from index.spelling import IsWord, Speller, Spelling
 from index.store import TABLE, TokenStore
 from index.where import EVERYWHERE, Where
 
@@ -177,10 +177,10 @@ class Retriever:
         """Inverse document frequency of a word over chunks; unseen words get the maximum."""
         return self._lexical.idf(word)
 
-    def respelt(self, text: str, is_word: IsWord) -> str | None:
-        """The text with what is no word and stands in no document in the spelling of words that do
-        and are one slip away (``index.spelling``); None where there are none such."""
-        return self._speller.respelt(text, is_word)
+    def spelling(self, text: str, is_word: IsWord) -> Spelling:
+        """What a question's words that stand in no document may have meant, and names in it of
+        which none has heard (``index.spelling``)."""
+        return self._speller.read(text, is_word)
 
     def _titled(self, chunk_id: int) -> str:
         row, start, end = self.store.span(chunk_id)

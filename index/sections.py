@@ -38,6 +38,11 @@ def heading(level: int, words: str) -> str:
     return f"{MARK}{max(1, min(level, LEVELS))}{words}" if words else ""
 
 
+def end_of(level: int) -> str:
+    """The line from which on no heading of this level, or below it, names what follows."""
+    return f"{MARK}{level}"
+
+
 def bold_heading(words: str) -> str:
     """The line of a heading that only bold type makes one; empty if it is no such thing."""
     words = words.strip()
@@ -75,7 +80,8 @@ class Outline:
         return "".join([*words, marked[end:]]), tuple(sections)
 
     def _enter(self, level: int, words: str) -> None:
-        self._open = {n: held for n, held in self._open.items() if n < level} | {level: words}
+        above = {n: held for n, held in self._open.items() if n < level}
+        self._open = above | ({level: words} if words else {})
 
     def _name(self) -> str:
         told = (words for words in self._open.values() if _words(words) not in self._title)

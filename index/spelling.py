@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from index.lexical import STOPWORDS, LexicalIndex, fold, words
+from index.lexical import IDENTIFIER, STOPWORDS, LexicalIndex, fold, words
 
 LEAST = 4
 """Letters of a word at least: of shorter ones everything is near."""
@@ -31,7 +31,16 @@ have with which a shorter word is explained."""
 IsWord = Callable[[str], bool]
 """Whether this, in lower case, is a word of the language."""
 
-_WORD = re.compile(r"[^\W\d_]+")
+_WORD = re.compile(rf"{IDENTIFIER.pattern}|[^\W\d_]+")
+
+
+class Spelling(NamedTuple):
+    """``respelt``: a text with words that are one slip away in the place of those that stand
+    nowhere; empty where there are none to be replaced. ``unheard``: names and identifiers in it
+    that stand nowhere and are near to nothing."""
+
+    respelt: str
+    unheard: tuple[str, ...]
 
 
 class _Meant(NamedTuple):
@@ -55,9 +64,8 @@ class Speller:
     text_of: Callable[[int], str]
     hidden: NDArray[np.int64]
 
-    def respelt(self, text: str, is_word: IsWord) -> str | None:
-        """The text with words that are one slip away in the place of those that stand nowhere;
-        None where there are none to be replaced."""
+    def read(self, text: str, is_word: IsWord) -> Spelling:
+        """What is to be said of the words of a question."""
         typed = {word: fold(word) for word in _WORD.findall(text)}
         unknown = {w: low for w, low in typed.items() if self._lacks(low) and not is_word(low)}
         known = [stem for w, low in typed.items() if w not in unknown for stem in words(low)]
@@ -66,11 +74,15 @@ class Speller:
             if meant := self._meant(unknown[word], known, is_word):
                 spelt[word] = _cased(meant, word)
                 known += words(meant)
-        return _WORD.sub(lambda m: spelt.get(m[0], m[0]), text) if spelt else None
+        respelt = _WORD.sub(lambda m: spelt.get(m[0], m[0]), text) if spelt else ""
+        first = next(iter(typed), "")  # has a capital in any case
+        names = (w for w in unknown if w not in spelt and ("_" in w or w[0].isupper()))
+        return Spelling(respelt, tuple(w for w in names if "_" in w or w != first))
 
     def _lacks(self, word: str) -> bool:
-        stems = words(word)
-        return len(word) >= LEAST and bool(stems) and not len(self._chunks(stems[0]))
+        if len(word) < LEAST or ("_" in word and not self.lexical.has_identifiers):
+            return False
+        return any(not len(self._chunks(key)) for key in words(word)[-1:])
 
     def _meant(self, word: str, known: Sequence[str], is_word: IsWord) -> str | None:
         near = one_slip(word)
@@ -86,16 +98,16 @@ class Speller:
         self, word: str, near: Iterable[str], rest: NDArray[np.float32], is_word: IsWord
     ) -> Iterator[_Meant]:
         for edit in near:
-            for stem in words(edit):
-                if len(chunks := self._chunks(stem)):
+            for key in words(edit)[-1:]:
+                if len(chunks := self._chunks(key)):
                     best = int(chunks[rest[chunks].argmax()])
                     written = {fold(w): w for w in _WORD.findall(self.text_of(best))}.get(edit)
                     if written or is_word(edit):
                         as_typed, held = edit[0] == word[0], float(rest[best])
                         yield _Meant(as_typed, held, bool(written), len(chunks), written or edit)
 
-    def _chunks(self, stem: str) -> NDArray[np.int64]:
-        return np.setdiff1d(self.lexical.chunks(stem), self.hidden)
+    def _chunks(self, word: str) -> NDArray[np.int64]:
+        return np.setdiff1d(self.lexical.chunks(word), self.hidden)
 
 
 def one_slip(word: str) -> set[str]:
@@ -109,5 +121,8 @@ def one_slip(word: str) -> set[str]:
 
 
 def _cased(meant: str, typed: str) -> str:
-    """A capital as it was typed; where there was one, others as in the documents."""
+    """A capital as it was typed; where there was one, others as in the documents. Identifiers are
+    as they are."""
+    if "_" in meant:
+        return meant
     return meant[0].upper() + meant[1:] if typed[0].isupper() else meant.lower()

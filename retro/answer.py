@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from index.errors import UserError
 from index.weights import file_sha256
@@ -210,13 +210,8 @@ class Answerer:
                 None if candidates is None else candidates[part],
             )
         return [
-            replace(
-                answer,
-                question=question,
-                read_as=asked if asked != question else "",
-                suggestion=self.retriever.respelt(question, self.drafter.windower.is_word) or "",
-            )
-            for answer, asked, question in zip(answers, read, questions, strict=True)
+            replace(answer, question=typed, read_as=asked if asked != typed else "")
+            for answer, asked, typed in zip(answers, read, questions, strict=True)
         ]
 
     def _answer(
@@ -280,7 +275,9 @@ class Answerer:
             first, hop = out[i], _hop(bridge, found[i])
             last = self._decide(first.id, question, neighbours, draft, bridge.probability)
             surer = last if last.confidence >= self.policy.chain_below else first
-            out[i] = replace(surer, question=first.question, hops=(hop,))
+            out[i] = replace(
+                surer, question=first.question, suggestion=first.suggestion, hops=(hop,)
+            )
         return out
 
     def _bridges(
@@ -377,10 +374,13 @@ class Answerer:
         premise: float = 1.0,
     ) -> Answer:
         """``premise``: the probability of what the question takes for granted."""
+        spelling = self.retriever.spelling(question, self.drafter.windower.is_word)
+        told: dict[str, Any] = {"suggestion": spelling.respelt, "unheard": spelling.unheard}
         if draft is None:
-            return Answer(id, question, None, True, "out_of_scope", "", 0.0)
+            return Answer(id, question, None, True, "out_of_scope", "", 0.0, **told)
         dispute = find_dispute(question, draft, found, self.retriever.idf)
         signals = self.signals(question, found, draft) | dispute_signals(dispute)
+        signals["unheard"] = float(bool(spelling.unheard))
         confidence = premise * self.confidence(signals, found.searched) if draft.text else 0.0
         decision = self.policy.decide(confidence if draft.text else math.nan, signals)
         sides = dispute.sides if dispute and decision.reason == "conflicting" else {}
@@ -395,18 +395,20 @@ class Answerer:
             evidence=evidence(found, draft, sides),
             signals=signals,
             sides=dispute_sides(dispute, found),
+            **told,
         )
 
     def confidence(self, signals: Mapping[str, float], searched: bool = True) -> float:
         """The head's, which has met the reader's own answers alone: another one has as much of it
         as the reader gives it beside its own (``backing``). It is shared with the rival where there
         is a dispute: of two answers that exclude each other, ours is right with own / (own + rival)
-        of the probability; and so it is with a passage whose heading the question names. Where
+        of the probability; and so it is with a passage whose heading the question names, and with
+        what could be meant by a name that stands in no document. Where
         nothing was ``searched``, what tells of a search counts as unknown, and in a database of one
         document how far its texts are from each other."""
         unknown = dict.fromkeys(SEARCHED, math.nan)
         known = {SCOPE: math.nan, **signals} if searched else {**signals, **unknown}
-        rivals = signals["dispute"] + signals["misnamed"]
+        rivals = sum(signals[name] for name in ("dispute", "misnamed", "unheard"))
         if self.head is None:
             return signals["span_probability"] / (1.0 + rivals)
         return self.head.score(known) * signals["backing"] / (1.0 + rivals)

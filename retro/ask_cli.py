@@ -194,8 +194,7 @@ def in_words(answer: Answer) -> str:
         lines[-1] += f"; {PROMISE_VOID}"
     if way := answer.way():
         lines.append(way)
-    if answer.read_as:
-        lines.append(f"Read as: {answer.read_as}")
+    lines += answer.wording()
     if answer.suggestion:
         lines.append(f"Did you mean: {answer.suggestion}")
     if answer.evidence:

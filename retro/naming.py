@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from index.lexical import fold
+from index.lexical import IDENTIFIER, fold
 from index.sections import BETWEEN
 from retro.overlap import STOP, WORD, Idf
 
@@ -49,6 +49,17 @@ def misnamed(
         all(_met(word, asked) for word in heading) and any(_met(word, lacking) for word in heading)
         for heading in headings
     )
+
+
+def headed_by_others(question: str, titles: Sequence[str]) -> list[bool]:
+    """Whether each passage is headed by identifiers, and none that was asked about, while another
+    one is headed by such a one: a setting is said what it does where it is described."""
+    asked = {*IDENTIFIER.findall(fold(question))}
+    if not asked:
+        return [False] * len(titles)
+    heads = [{*IDENTIFIER.findall(fold(title))} for title in titles]
+    described = any(asked & head for head in heads)
+    return [described and bool(head) and not asked & head for head in heads]
 
 
 def _told(text: str) -> set[str]:

@@ -19,7 +19,8 @@ Idf = Callable[[str], float]
 LEAST = 1e-6
 """A rarity above zero, so that shares are defined."""
 
-WORD = re.compile(r"[^\W_]+")
+WORD = re.compile(r"[^\W_]+(?:_+[^\W_]+)*")
+"""A word; an identifier (``work_mem``) is one."""
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[^\sa-z])|\n+")
 _ALSO_STOP = """
 about after also before being between can could during he her his i its kind many may might much
@@ -70,8 +71,9 @@ def holds(text: str, words: list[str]) -> bool:
 
 
 def _stem(word: str) -> str:
-    """The first five letters; measured above Snowball's stems and above whole words."""
-    return word if word[:1].isdigit() else word[:5]
+    """The first five letters, which was measured above Snowball's stems and above whole words;
+    numbers and identifiers are whole."""
+    return word if word[:1].isdigit() or "_" in word else word[:5]
 
 
 _STOP_STEMS = frozenset(map(_stem, STOP))
@@ -93,7 +95,8 @@ class Question:
         rarity: dict[str, float] = {}
         for word in kept:
             rarity[_stem(word)] = max(rarity.get(_stem(word), LEAST), idf(word))
-        names = {_stem(fold(w)) for w in WORD.findall(text) if not w[0].islower()}
+        named = (w for w in WORD.findall(text) if not w[0].islower() or "_" in w)
+        names = {_stem(fold(w)) for w in named}
         return cls([_stem(w) for w in kept], rarity, frozenset(names & rarity.keys()))
 
     @property

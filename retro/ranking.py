@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from index.disk import write_atomically
 from index.errors import UserError
 from index.lexical import fold
+from retro.naming import headed_by_others
 from retro.overlap import LEAST, Idf, Overlap, Passage, Question, stems_of
 from retro.records import stored
 
@@ -36,6 +37,8 @@ Floats = NDArray[np.float64]
 VERSION = 1
 DEPTH = 64
 """Neighbours of a question that are ranked, of which the first ones are kept."""
+ASIDE = 20.0
+"""What a neighbour's score is lowered by that is set aside: more than scores differ by."""
 OUTSIDE = 100
 """Rank of a neighbour that one of the two searches did not list."""
 
@@ -119,8 +122,10 @@ class Ranker:
         return [self.rank(q, n, retriever.idf, k) for q, n in zip(questions, found, strict=True)]
 
     def rank(self, question: str, found: Neighbours, idf: Idf, k: int | None = None) -> Neighbours:
-        """The ``k`` likeliest neighbours (default: all), likeliest first, with this score."""
-        scores = self.score(features(question, found, idf)).astype(np.float32)
+        """The ``k`` likeliest neighbours (default: all), likeliest first, with this score; last
+        those that describe another identifier than the one that was asked about."""
+        aside = ASIDE * np.array(headed_by_others(question, found.titles), dtype=bool)
+        scores = (self.score(features(question, found, idf)) - aside).astype(np.float32)
         order = np.argsort(-scores, kind="stable")[:k]
         return replace(found.select(order.tolist()), scores=scores[order])
 

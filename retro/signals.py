@@ -100,6 +100,7 @@ in the question that no neighbour holds is the strongest sign of a near miss.
 _POSTERIOR = "span posterior over all neighbours and none: Clark & Gardner 2018; Devlin et al. 2019"
 _SEQUENCE = "sequence likelihood: Malinin & Gales 2021"
 _DROPOUT = "Monte-Carlo dropout: Gal & Ghahramani 2016; BALD: Houlsby et al. 2011"
+_UNHEARD = "names that no document holds: index.spelling"
 _CONFLICT = "passages judged alone that contradict each other: retro.conflict"
 
 MODEL_SIGNALS: dict[str, Signal] = {
@@ -125,8 +126,10 @@ MODEL_SIGNALS: dict[str, Signal] = {
     "mc_flip_rate": Signal(-1, "share of samples whose best span is another answer", _DROPOUT),
     "dispute": Signal(-1, "strength of another document's other answer, by this one's", _CONFLICT),
     "num_conflicting": Signal(-1, "documents that give another answer, judged alone", _CONFLICT),
+    "unheard": Signal(-1, "1 if no document has a name that the question holds", _UNHEARD),
 }
-"""Every name that ``retro.drafting`` and, from its readings, ``retro.conflict`` give."""
+"""Every name that ``retro.drafting`` and, from its readings, ``retro.conflict`` give; and that of
+what the index says of the question's own words."""
 
 CERTAINTY = ("span_probability", "null_probability", "span_entropy", "answer_entropy")
 """How sure the reader and the decoder are: what tells right from wrong where the facts are there.
@@ -135,7 +138,7 @@ A collection has a few dozen cases with the facts and a wrong answer; with all s
 learned by heart (out of fold, both log-loss and AUROC are worse).
 """
 
-DISCOUNTS = ("backing", "dispute", "num_conflicting", "misnamed")
+DISCOUNTS = ("backing", "dispute", "num_conflicting", "misnamed", "unheard")
 """What takes from what the head gives (``Answerer.confidence``), and is not to be learned twice."""
 
 SCOPE = "scope_p"

@@ -110,6 +110,7 @@ class Answer:
     alone. If the question was declined then, the last one is missing. ``read_as``: the question
     that was read, where that is not what was typed (``retro.wording``). ``suggestion``: the
     question in another spelling, where words of it stand in no document and ones like them do.
+    ``unheard``: names and identifiers in it that stand in no document and are like nothing there.
     """
 
     id: str | None
@@ -128,13 +129,15 @@ class Answer:
     hops: tuple[Hop, ...] = ()
     read_as: str = ""
     suggestion: str = ""
+    unheard: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form of the contract, plain types only; ``sides`` only when conflicting;
-        ``hops``, ``read_as`` and ``suggestion`` only where there are some."""
+        ``hops``, ``read_as``, ``suggestion`` and ``unheard`` only where there are some."""
         out = asdict(self) | {"evidence": [e.to_dict() for e in self.evidence]}
-        sides, hops = list(out.pop("sides")), list(out.pop("hops"))
-        rare = {"hops": hops} | {name: out.pop(name) for name in ("read_as", "suggestion")}
+        sides = list(out.pop("sides"))
+        rare = {name: out.pop(name) for name in ("hops", "read_as", "suggestion", "unheard")}
+        rare |= {name: list(rare[name]) for name in ("hops", "unheard")}
         out |= {"sides": sides} if self.reason == "conflicting" else {}
         return out | {name: value for name, value in rare.items() if value}
 
@@ -144,6 +147,13 @@ class Answer:
         if not found:
             return ""
         return f"In two steps: {found}{', and no further' if self.abstained else ''}."
+
+    def wording(self) -> list[str]:
+        """What is to be said of the question's own words, for a person: how it was read, and which
+        names in it no document holds."""
+        names = " and ".join(f"“{name}”" for name in self.unheard)
+        read = [f"Read as: {self.read_as}"] if self.read_as else []
+        return read + ([f"No document mentions {names}."] if names else [])
 
     def points_at(self, item: Evidence) -> bool:
         """Whether a person is shown the place in it: where the answer stands, or where either side

@@ -34,7 +34,7 @@ _LEAD = re.compile(
     r"\b[\s,:]*",
     re.IGNORECASE,
 )
-_SENTENCE = re.compile(r"[.!?]\W*$|_")
+_SENTENCE = re.compile(r"[.!?]\W*$|(?<!\w)_+(?!\w)")
 
 
 def as_question(text: str) -> str:

@@ -148,10 +148,10 @@ def _way(answer: Answer) -> str:
 
 
 def _wording(answer: Answer) -> str:
-    read = f"Read as: {escape(answer.read_as)}" if answer.read_as else ""
+    told = [escape(line) for line in answer.wording()]
     button = f'<button type="button">{escape(answer.suggestion)}</button>'
-    meant = f"Did you mean: {button}" if answer.suggestion else ""
-    return "".join(f'<p class="ra-scale ra-wording">{each}</p>' for each in (read, meant) if each)
+    told += [f"Did you mean: {button}"] if answer.suggestion else []
+    return "".join(f'<p class="ra-scale ra-wording">{line}</p>' for line in told)
 
 
 def _promise(answer: Answer) -> str:

@@ -41,6 +41,18 @@ def test_scores_are_bm25(lexical: LexicalIndex) -> None:
     np.testing.assert_allclose(lexical.scores(words("copper wire")), expected, rtol=1e-5)
 
 
+def test_an_identifier_is_a_word_beside_its_parts(tmp_path: Path) -> None:
+    assert words("The work_mem of __init__") == ["work", "mem", "init", "work_mem"]
+    made = write(
+        tmp_path / "bm25", ["work_mem is small", "maintenance_work_mem", "work mem", "mem"]
+    )
+    assert made.scores(words("work_mem")).argmax() == 0
+    assert made.scores(words("work mem")).all()
+    assert made.idf("work_mem") > made.idf("mem")
+    assert made.has_identifiers
+    assert not write(tmp_path / "none").has_identifiers
+
+
 def test_unknown_words_score_nothing(lexical: LexicalIndex) -> None:
     assert not lexical.scores(words("zeppelin")).any()
     assert not lexical.scores([]).any()

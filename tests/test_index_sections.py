@@ -23,7 +23,7 @@ from index.filters import Filters
 from index.grow import add_documents, compact_index, merge_indexes, remove_documents
 from index.keys import HashingKeyEncoder
 from index.retriever import Retriever
-from index.sections import DEEPEST, LONGEST, MARK, Outline, Section, bold_heading, heading
+from index.sections import DEEPEST, LONGEST, MARK, Outline, Section, bold_heading, end_of, heading
 from index.sources import read_documents
 from index.store import TokenStore
 from retro.examples import WindowTable
@@ -146,6 +146,47 @@ def test_headings_of_html(tmp_path: Path) -> None:
         ("Legs and feet › Humps", document.parts()[3].strip()),
     ]
     assert len(document.sections) == 3
+
+
+def test_a_term_heads_its_definition_or_begins_its_line(tmp_path: Path) -> None:
+    long = "It sets how much memory is used. " * 8
+    page = (
+        "<title>Options</title><h2>Memory</h2><dl>"
+        f"<dt><code>work_mem</code> (integer)<dd><p>{long}</p><p>4 MB.</p>"
+        f"<dt>-j <i>n</i><br>--jobs<dt>--parallel<dd>{long}<dl><dt>0</dt><dd>as<br>many</dd></dl>"
+        f"<dt>-v<dd><p>more words</p><dt>alone</dt><dt>{'long ' * 50}<dd>{long}"
+        "</dl>Behind it."
+    )
+    document = read(tmp_path / "a.html", page)
+    names = [name for name, _ in told(document)]
+    assert names == [
+        "",
+        "Memory › work_mem (integer)",
+        "Memory › -j n, --jobs, --parallel",
+        "Memory",
+    ]
+    _, first, second, last = document.parts()
+    assert first.split("\n")[:3] == ["Memory", "work_mem (integer)", long.strip()]
+    assert "\n0: as many\n-v: more words\n" in second
+    assert last.strip() == "Behind it."
+    assert MARK not in document.text
+
+
+def test_terms_in_a_definition_have_no_section_of_their_own(tmp_path: Path) -> None:
+    long = "It sets how much memory is used. " * 8
+    page = f"<dl><dt>Oil<dd><p>{long}</p><dl><dt>Egg<dd>{long}</dl><p>of oil</p></dl><p>after</p>"
+    document = read(tmp_path / "a.html", page)
+    assert [name for name, _ in told(document)] == ["", "Oil", ""]
+    assert document.parts()[1].endswith("of oil\n")
+    headed = read(tmp_path / "b.html", "<dl><dt><h4>Oil</h4><dd>no word</dl>")
+    assert headed.text == "Oil\nno word"
+    assert [name for name, _ in told(headed)] == ["", "Oil"]
+
+
+def test_the_end_of_a_section_ends_those_below_it() -> None:
+    lines = [heading(1, "A"), "x", heading(3, "B"), heading(5, "C"), "y", end_of(3), "z"]
+    _, sections = Outline("").read("\n".join(lines))
+    assert [s.name for s in sections] == ["A", "B › C", "A"]
 
 
 def styled(style: str, text: str) -> str:

@@ -171,7 +171,7 @@ def test_without_a_head_confidence_is_the_span_posterior(world: tiny.World) -> N
     made = Answerer.open(world.index, world.checkpoint, calibrated=False, num_samples=0)
     assert made.head is None
     for answer in made.answer_batch(ASKED[:3]):
-        rivals = answer.signals["dispute"] + answer.signals["misnamed"]
+        rivals = sum(answer.signals[name] for name in ("dispute", "misnamed", "unheard"))
         assert answer.confidence == answer.signals["span_probability"] / (1 + rivals)
 
 
@@ -370,6 +370,18 @@ def test_a_passage_whose_heading_the_question_names_has_half_of_the_confidence(
         answer = answerer._decide(None, ASKED[0], told, draft)
         assert answer.signals["misnamed"] == share - 1
         assert answer.confidence == pytest.approx(answerer.head.score(answer.signals) / share)
+
+
+def test_a_name_that_no_document_holds_leaves_half_of_the_confidence(answerer: Answerer) -> None:
+    answer = answerer.answer("Who built the first piano of Quzzbert?")
+    assert answer.unheard == ("Quzzbert",)
+    assert answer.to_dict()["unheard"] == ["Quzzbert"]
+    assert answer.signals["unheard"] == 1.0
+    rivals = answer.signals["dispute"] + answer.signals["misnamed"]
+    assert answerer.head is not None
+    whole = answerer.head.score(answer.signals) * answer.signals["backing"]
+    assert answer.confidence == pytest.approx(whole / (2 + rivals))
+    assert answerer.answer(ASKED[1]).signals["unheard"] == 0.0
 
 
 def test_a_weaker_rival_changes_nothing_and_is_not_told_of(answerer: Answerer) -> None:

@@ -291,7 +291,8 @@ def test_a_users_mistake_is_one_line_and_code_2(
 def test_another_wording_and_spelling_are_told(
     world: tiny.World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ask(world, "first pianoo") == cli.DONE
+    assert ask(world, "first pianoo of Quzzbert") == cli.DONE
     told = lines(capsys)
-    assert "Read as: What is the first pianoo?" in told
-    assert "Did you mean: first piano" in told
+    assert "Read as: What is the first pianoo of Quzzbert?" in told
+    assert "Did you mean: What is the first piano of Quzzbert?" in told
+    assert "No document mentions “Quzzbert”." in told

@@ -114,6 +114,14 @@ def test_the_likeliest_come_first_with_their_scores() -> None:
     assert ranked.scores[0] > ranked.scores[1] > 0
 
 
+def test_what_describes_another_identifier_comes_last() -> None:
+    titles = ("hash_mem_multiplier", "Memory", "work_mem (integer)")
+    both = found("of work_mem 2", "4 MB", "5 MB", titles=titles, distances=(0.1, 0.2, 0.3))
+    ranked = only("nearness").rank("How large is work_mem?", both, idf)
+    assert ranked.titles == ("Memory", "work_mem (integer)", "hash_mem_multiplier")
+    assert only("nearness").rank("How large is mem?", both, idf).titles[0] == titles[0]
+
+
 def test_a_ranker_is_stored_whole(tmp_path: Path) -> None:
     made = replace(only("cover"), data_hash="x", statistics={"num_questions": 3.0})
     made.save(tmp_path / "ranker.json")

@@ -11,6 +11,7 @@ READ = {
     "planetarium show times": "What are the planetarium show times?",
     "towns on the border of Texas": "What are the towns on the border of Texas?",
     "glass of the windows": "What is the glass of the windows?",
+    "default of shared_buffers": "What is the default of shared_buffers?",
     "Brisa Duo": "What is Brisa Duo?",
     "The annual rainfall of Somerset ": "What is the annual rainfall of Somerset?",
     "Tell me the extension of the help desk.": "What is the extension of the help desk?",

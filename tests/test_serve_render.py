@@ -219,10 +219,12 @@ def test_the_way_over_another_fact_is_told() -> None:
 
 
 def test_another_wording_and_spelling_are_shown_as_text() -> None:
-    answer = replace(make_answer(ANSWERABLE, 0.93), read_as=HOSTILE, suggestion=HOSTILE)
+    told = {"read_as": HOSTILE, "suggestion": HOSTILE, "unheard": (HOSTILE, "b")}
+    answer = replace(make_answer(ANSWERABLE, 0.93), **told)  # type: ignore[arg-type]
     html = all_of(answer)
     text = Checked(html).text
     assert f"Read as: {HOSTILE}" in text
     assert f"Did you mean: {HOSTILE}" in text
+    assert f"No document mentions “{HOSTILE}” and “b”." in text
     assert html.count('<button type="button">') == 1
     assert "ra-wording" not in all_of(make_answer(ANSWERABLE, 0.93))
