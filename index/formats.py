@@ -19,6 +19,7 @@ from index import (
     parquet,
     pdf,
     pptx,
+    rst,
     wiki,
     wikitext,
     xlsx,
@@ -45,6 +46,10 @@ def _streamed(file: File, extract: Callable[[Iterator[str]], Iterator[str]]) -> 
 
 def _read_md(file: File) -> Iterator[Item]:
     return _page(file, markdown)
+
+
+def _read_rst(file: File) -> Iterator[Item]:
+    return _page(file, rst)
 
 
 def _read_html(file: File) -> Iterator[Item]:
@@ -125,6 +130,7 @@ def _article(file: File, page: wiki.Page) -> Iterator[Item]:
 READERS: dict[str, Callable[[File], Iterator[Item]]] = {
     ".txt": _read_txt,
     ".md": _read_md,
+    ".rst": _read_rst,
     ".html": _read_html,
     ".htm": _read_html,
     ".epub": _read_epub,

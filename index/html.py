@@ -102,26 +102,28 @@ def _define(listed: Any) -> None:
     what is said of it seldom says it again. Lists in another one have no sections."""
     outermost = not any(node.tag == "dl" for node in _around(listed))
     terms: list[Any] = []
-    headed = False
+    headed = False  # by the term before
     for node in list(listed.iter()):
         if node.tag == "dt":
             terms.append(node)
         elif node.tag == "dd" and terms:
-            headed |= _say(terms, node, outermost)
+            if headed:
+                terms[0].insert_before(f"{LINE}{end_of(LEVELS)}{LINE}")
+            headed = _say(terms, node, outermost)
             terms = []
     if headed:
         listed.insert_after(f"{LINE}{end_of(LEVELS)}{LINE}")
 
 
-def _say(terms: Sequence[Any], definition: Any, headed: bool) -> bool:
+def _say(terms: Sequence[Any], definition: Any, may_head: bool) -> bool:
     """Puts terms before what is said of them; whether as its heading."""
     for line_break in (br for term in terms for br in term.css("br")):
         line_break.replace_with(", ")
-    name = ", ".join(" ".join(term.text().split()) for term in terms)
+    name = ", ".join(" ".join(term.text().split()) for term in terms).removesuffix(":")
     _part(definition)
     told = " ".join(definition.text().split())  # which parts at LINE too
     long = len(told) > SHORT
-    if MARK in name + told or len(name) > SHORT or (long and not headed):
+    if MARK in name + told or len(name) > SHORT or (long and not may_head):
         return False  # with headings of its own
     for term in terms[1:]:
         term.decompose()

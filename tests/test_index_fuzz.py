@@ -41,6 +41,10 @@ HTML = (
     b"<p>A <b>hump</b> &amp; <table><tr><td>fat</table><!-- c -->"
     b"<table><tr><th rowspan=2>a<th colspan=3>b<tr><th>c<tr><td>1<td>2</table>"
 )
+RST = (
+    b"Camel\n=====\n\nA *hump* of :ref:`fat <x>`.\n\n.. function:: eat(x)\n   :y:\n\n   Eats.\n"
+    b"\n====  ===\na     b\n====  ===\n1     2\n====  ===\n\n.. include:: /etc/hostname\n"
+)
 CSV = b'animal,humps\n"camel",1\n"Bactrian ""camel""",2\n'
 WORD_ROW = (
     f"<w:tr><w:tc>{fakes.paragraph('camel')}</w:tc><w:tc>{fakes.paragraph('1')}</w:tc></w:tr>"
@@ -67,6 +71,7 @@ def table() -> bytes:
 SOUND: dict[str, Callable[[], bytes]] = {
     "txt": lambda: "Zoë’s camel\r\nhas a hump.\n".encode(),
     "md": lambda: MARKDOWN,
+    "rst": lambda: RST,
     "html": lambda: HTML,
     "csv": lambda: CSV,
     "jsonl": lambda: JSONL,
@@ -242,6 +247,9 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "wide rows": ("ods", lambda: fakes.odf(WIDE)),
     "depth": ("xml", lambda: b"<mediawiki>" + b"<a>" * 20_000),
     "divs": ("html", lambda: b"<div>" * 200_000),
+    "open roles": ("rst", lambda: b":a:`<" * 20_000),
+    "rst bullets": ("rst", lambda: b"* " * 900),
+    "rst marks": ("rst", lambda: b"*a `b |c [d] " * 3_000),
     "open tags": ("html", lambda: b"<a " * 200_000),
     "open comments": ("html", lambda: b"<!--" * 200_000),
     "markup": ("xml", lambda: fakes.dump([fakes.page("A", "[[a|{{b &lt;ref> {| " * 3_000)])),
