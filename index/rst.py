@@ -114,7 +114,10 @@ def _end(lines: list[str], at: int, indent: int) -> int:
 def _described(directive: re.Match[str], block: list[str]) -> Iterator[str]:
     """An object as the term of what is said of it; of others the content alone, and of a change its
     version before it."""
-    indent, name, told = directive[1], directive[2], _SPECIAL.sub(r"\\\g<0>", directive[3] or "")
+    indent, name, told = directive[1], directive[2], directive[3] or ""
+    while told.endswith("\\") and block:  # goes on in the next line
+        told, block = f"{told[:-1].rstrip()} {block[0].strip()}", block[1:]
+    told = _SPECIAL.sub(r"\\\g<0>", told)
     first = next((i for i, x in enumerate(block) if x.strip() and not _OPTION.match(x)), len(block))
     content = block[first:]
     if name in VERSIONS or not told:

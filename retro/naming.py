@@ -7,9 +7,10 @@ stop word counts where a capital makes it part of a name ("Xbox One").
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 
-from index.lexical import IDENTIFIER, fold
+from index.lexical import fold
 from index.sections import BETWEEN
 from retro.overlap import STOP, WORD, Idf
 
@@ -23,6 +24,9 @@ UNSEEN = ""
 
 STEM = 5
 """Letters that words of one family begin with ("install", "installation")."""
+
+_DOTTED = re.compile(r"[^\W\d_]\w*(?:[._]+\w+)+")
+"""An identifier, also one with its module or object (``Popen.kill``)."""
 
 
 def set_apart(question: str, title: str, other: str) -> bool:
@@ -54,10 +58,10 @@ def misnamed(
 def headed_by_others(question: str, titles: Sequence[str]) -> list[bool]:
     """Whether each passage is headed by identifiers, and none that was asked about, while another
     one is headed by such a one: a setting is said what it does where it is described."""
-    asked = {*IDENTIFIER.findall(fold(question))}
+    asked = {*_DOTTED.findall(fold(question))}
     if not asked:
         return [False] * len(titles)
-    heads = [{*IDENTIFIER.findall(fold(title))} for title in titles]
+    heads = [{*_DOTTED.findall(fold(title))} for title in titles]
     described = any(asked & head for head in heads)
     return [described and bool(head) and not asked & head for head in heads]
 

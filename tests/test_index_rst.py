@@ -54,7 +54,7 @@ def test_tables_and_lists_of_definitions(tmp_path: Path) -> None:
 def test_what_sphinx_describes_is_a_term(tmp_path: Path) -> None:
     page = (
         "Title\n=====\n\n.. module:: files\n   :synopsis: none\n\n"
-        ".. py:function:: open(*file*, mode='r')\n   :noindex:\n\n"
+        ".. py:function:: open(*file*, \\\n                         mode='r')\n   :noindex:\n\n"
         f"   {LONG}\n\n   .. versionchanged:: 3.9\n      Also with ``x``.\n\n"
         "   .. deprecated:: 3.10\n\n.. data:: name_\n\n   The *name*.\n\n"
         ".. seealso::\n\n   The others.\n\n   Many.\n\n"

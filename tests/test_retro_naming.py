@@ -51,6 +51,8 @@ def test_passages_that_are_headed_by_another_identifier_than_was_asked_about() -
     assert headed_by_others("What multiplies the memory?", titles) == [False] * 3
     assert headed_by_others("What is mem_limit?", titles) == [False] * 3  # none describes it
     assert headed_by_others("What is work_mem?", ()) == []
+    methods = ("Popen › Popen.kill()", "Popen › Popen.wait()", "2.1. Popen")
+    assert headed_by_others("What does Popen.wait do?", methods) == [True, False, False]
 
 
 def test_only_the_headings_of_neighbours_are_named() -> None:
