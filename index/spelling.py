@@ -82,7 +82,11 @@ class Speller:
     def _lacks(self, word: str) -> bool:
         if len(word) < LEAST or ("_" in word and not self.lexical.has_identifiers):
             return False
-        return any(not len(self._chunks(key)) for key in words(word)[-1:])
+        return any(not self._stands(key) for key in words(word)[-1:])
+
+    def _stands(self, word: str) -> bool:
+        """Whether any chunk holds it that is not hidden; most words have more than there are."""
+        return len(self.lexical.chunks(word)) > len(self.hidden) or len(self._chunks(word)) > 0
 
     def _meant(self, word: str, known: Sequence[str], is_word: IsWord) -> str | None:
         near = one_slip(word)
@@ -107,7 +111,8 @@ class Speller:
                         yield _Meant(as_typed, held, bool(written), len(chunks), written or edit)
 
     def _chunks(self, word: str) -> NDArray[np.int64]:
-        return np.setdiff1d(self.lexical.chunks(word), self.hidden)
+        found = self.lexical.chunks(word)
+        return np.setdiff1d(found, self.hidden) if len(self.hidden) else found.astype(np.int64)
 
 
 def one_slip(word: str) -> set[str]:
