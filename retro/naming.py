@@ -55,15 +55,16 @@ def misnamed(
     )
 
 
-def headed_by_others(question: str, titles: Sequence[str]) -> list[bool]:
-    """Whether each passage is headed by identifiers, and none that was asked about, while another
-    one is headed by such a one: a setting is said what it does where it is described."""
+def headed_by(question: str, titles: Sequence[str]) -> list[int]:
+    """For each passage 1 if it is headed by an identifier that was asked about, and -1 if by others
+    alone while another one is headed by such a one; else 0. What a setting does is said where it is
+    described."""
     asked = {*_DOTTED.findall(fold(question))}
     if not asked:
-        return [False] * len(titles)
+        return [0] * len(titles)
     heads = [{*_DOTTED.findall(fold(title))} for title in titles]
     described = any(asked & head for head in heads)
-    return [described and bool(head) and not asked & head for head in heads]
+    return [1 if asked & head else -1 if described and head else 0 for head in heads]
 
 
 def _told(text: str) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from retro.naming import headed_by_others, misnamed, set_apart
+from retro.naming import headed_by, misnamed, set_apart
 
 MANUAL = "Operating manual › Brisa {} › Warranty"
 COMMON = ("music", "history", "One")
@@ -47,12 +47,12 @@ def test_the_question_names_none_other(question: str, titles: tuple[str, str], t
 
 def test_passages_that_are_headed_by_another_identifier_than_was_asked_about() -> None:
     titles = ("Memory › hash_mem_multiplier (float)", "Memory › work_mem (integer)", "Memory")
-    assert headed_by_others("What is the default of Work_Mem?", titles) == [True, False, False]
-    assert headed_by_others("What multiplies the memory?", titles) == [False] * 3
-    assert headed_by_others("What is mem_limit?", titles) == [False] * 3  # none describes it
-    assert headed_by_others("What is work_mem?", ()) == []
+    assert headed_by("What is the default of Work_Mem?", titles) == [-1, 1, 0]
+    assert headed_by("What multiplies the memory?", titles) == [0] * 3
+    assert headed_by("What is mem_limit?", titles) == [0] * 3  # none describes it
+    assert headed_by("What is work_mem?", ()) == []
     methods = ("Popen › Popen.kill()", "Popen › Popen.wait()", "2.1. Popen")
-    assert headed_by_others("What does Popen.wait do?", methods) == [True, False, False]
+    assert headed_by("What does Popen.wait do?", methods) == [-1, 1, 0]
 
 
 def test_only_the_headings_of_neighbours_are_named() -> None:

@@ -114,11 +114,11 @@ def test_the_likeliest_come_first_with_their_scores() -> None:
     assert ranked.scores[0] > ranked.scores[1] > 0
 
 
-def test_what_describes_another_identifier_comes_last() -> None:
+def test_what_describes_the_identifier_comes_first_and_another_one_last() -> None:
     titles = ("hash_mem_multiplier", "Memory", "work_mem (integer)")
     both = found("of work_mem 2", "4 MB", "5 MB", titles=titles, distances=(0.1, 0.2, 0.3))
     ranked = only("nearness").rank("How large is work_mem?", both, idf)
-    assert ranked.titles == ("Memory", "work_mem (integer)", "hash_mem_multiplier")
+    assert ranked.titles == ("work_mem (integer)", "Memory", "hash_mem_multiplier")
     assert only("nearness").rank("How large is mem?", both, idf).titles[0] == titles[0]
 
 
