@@ -41,6 +41,8 @@ LONGEST_HEADING = 300
 """Characters; more is no heading, but a page in which one was never closed."""
 SHORT = 200
 """Characters of a definition that is told on the line of its term; a longer one is a section."""
+NESTED = 4
+"""Lists of definitions around one that is told so; what is deeper is lines."""
 LINE = "\x1e"
 DATED = re.compile(
     r"article:published_time|datePublished|dc\.date|dcterms\.(?:date|created|issued)|date", re.I
@@ -100,7 +102,9 @@ def _head(node: Any) -> None:
 def _define(listed: Any) -> None:
     """A term of a list of definitions begins the line of a short one, and heads a long one, since
     what is said of it seldom says it again. Lists in another one have no sections."""
-    outermost = not any(node.tag == "dl" for node in _around(listed))
+    inside = sum(node.tag == "dl" for node in _around(listed))
+    if inside > NESTED:
+        return
     terms: list[Any] = []
     headed = False  # by the term before
     for node in list(listed.iter()):
@@ -109,7 +113,7 @@ def _define(listed: Any) -> None:
         elif node.tag == "dd" and terms:
             if headed:
                 terms[0].insert_before(f"{LINE}{end_of(LEVELS)}{LINE}")
-            headed = _say(terms, node, outermost)
+            headed = _say(terms, node, not inside)
             terms = []
     if headed:
         listed.insert_after(f"{LINE}{end_of(LEVELS)}{LINE}")
@@ -120,8 +124,7 @@ def _say(terms: Sequence[Any], definition: Any, may_head: bool) -> bool:
     for line_break in (br for term in terms for br in term.css("br")):
         line_break.replace_with(", ")
     name = ", ".join(" ".join(term.text().split()) for term in terms).removesuffix(":")
-    _part(definition)
-    told = " ".join(definition.text().split())  # which parts at LINE too
+    told = " ".join(definition.text().split())
     long = len(told) > SHORT
     if MARK in name + told or len(name) > SHORT or (long and not may_head):
         return False  # with headings of its own
@@ -131,6 +134,8 @@ def _say(terms: Sequence[Any], definition: Any, may_head: bool) -> bool:
         terms[0].replace_with(f"{LINE}{heading(LEVELS, name)}{LINE}")
     else:
         terms[0].decompose()
+        _part(definition)
+        told = " ".join(definition.text().split())  # which parts at LINE too
         definition.replace_with(f"{LINE}{name}: {told}{LINE}")
     return long
 

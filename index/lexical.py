@@ -31,7 +31,7 @@ STOPWORDS = frozenset(
 BLOCK = 1 << 18
 """Postings held in memory at a time."""
 POSTING = np.dtype([("word", np.int32), ("chunk", np.int32), ("score", np.float32)])
-IDENTIFIER = re.compile(r"[^\W_]+(?:_+[^\W_]+)+")
+IDENTIFIER = re.compile(r"(?<![^\W_])[^\W_]+(?:_+[^\W_]+)+")
 """A name as programs have them: ``work_mem`` is more than "work" and "mem"."""
 _WORD = re.compile(r"[^\W_]+")
 _local = threading.local()

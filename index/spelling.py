@@ -21,6 +21,12 @@ from index.lexical import IDENTIFIER, STOPWORDS, LexicalIndex, fold, words
 LEAST = 4
 """Letters of a word at least: of shorter ones everything is near."""
 
+MOST = 40
+"""Letters of a word at most: what is longer is none."""
+
+MANY = 8
+"""Unknown words, from which on a text is in another language."""
+
 LONG = 7
 """Letters of a word that tells by itself what is meant."""
 
@@ -68,6 +74,8 @@ class Speller:
         """What is to be said of the words of a question."""
         typed = {word: fold(word) for word in _WORD.findall(text)}
         unknown = {w: low for w, low in typed.items() if self._lacks(low) and not is_word(low)}
+        if len(unknown) >= MANY:
+            return Spelling("", ())
         known = [stem for w, low in typed.items() if w not in unknown for stem in words(low)]
         spelt: dict[str, str] = {}
         for word in sorted(unknown, key=len, reverse=True):  # a long word leaves less doubt
@@ -80,7 +88,7 @@ class Speller:
         return Spelling(respelt, tuple(w for w in names if "_" in w or w != first))
 
     def _lacks(self, word: str) -> bool:
-        if len(word) < LEAST or ("_" in word and not self.lexical.has_identifiers):
+        if not LEAST <= len(word) <= MOST or ("_" in word and not self.lexical.has_identifiers):
             return False
         return any(not self._stands(key) for key in words(word)[-1:])
 

@@ -25,7 +25,7 @@ UNSEEN = ""
 STEM = 5
 """Letters that words of one family begin with ("install", "installation")."""
 
-_DOTTED = re.compile(r"[^\W\d_]\w*(?:[._]+\w+)+")
+_DOTTED = re.compile(r"(?<!\w)[^\W\d_]\w*(?:[._]+\w+)+")
 """An identifier, also one with its module or object (``Popen.kill``)."""
 
 

@@ -250,6 +250,8 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "open roles": ("rst", lambda: b":a:`<" * 20_000),
     "rst bullets": ("rst", lambda: b"* " * 900),
     "rst marks": ("rst", lambda: b"*a `b |c [d] " * 3_000),
+    "lists in lists": ("html", lambda: b"<dl><dt>a<dd><p>b" * 900 + b"camel " * 90_000),
+    "many lists": ("html", lambda: b"<dl><dt>a<dd><p>b</dl>" * 25_000),
     "open tags": ("html", lambda: b"<a " * 200_000),
     "open comments": ("html", lambda: b"<!--" * 200_000),
     "markup": ("xml", lambda: fakes.dump([fakes.page("A", "[[a|{{b &lt;ref> {| " * 3_000)])),

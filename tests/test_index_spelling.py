@@ -100,6 +100,16 @@ def test_identifiers_are_names_as_far_as_the_index_tells_them_apart(tmp_path: Pa
     assert told.unheard == ("seat_memm",)
 
 
+def test_what_is_no_word_and_another_language_are_left_alone(tmp_path: Path) -> None:
+    made = speller(tmp_path / "bm25")
+    assert made.read(f"the waranty {'x' * 100_000}", no_word) == (
+        "the warranty " + "x" * 100_000,
+        (),
+    )
+    german = "die waranty Quzz Blubber Kreisel Garantien Maschinen Zeitraum Ablauf Anspruch"
+    assert made.read(german, no_word) == ("", ())
+
+
 def test_hidden_chunks_lend_no_words(tmp_path: Path) -> None:
     assert speller(tmp_path / "all").read("waranty", no_word).respelt == "warranty"
     assert speller(tmp_path / "some", hidden=(4,)).read("waranty", no_word).respelt == ""
