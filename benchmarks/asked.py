@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 from retro import cli
 from retro.answer import Answerer
 from retro.conflict import agree
 
+Counts = dict[str, int]
+"""How many were answered rightly, wrongly, and though there is no answer."""
 
-def counts(documents: Path, asked: Mapping[str, Sequence[str]], out: Path) -> dict[str, int]:
+
+def questions(file: Path) -> list[dict[str, Any]]:
+    """The rows of a file of questions."""
+    with file.open() as lines:
+        return [json.loads(line) for line in lines]
+
+
+def print_forms(told: str, forms: Iterable[str], measure: Callable[[str, Path], Counts]) -> None:
+    """Prints a JSON line for each of the forms that the command line names, or for all: what
+    ``measure`` counts of it in an empty folder. ``told``: what ``--help`` says."""
+    parser = argparse.ArgumentParser(description=told)
+    parser.add_argument("--form", choices=list(forms), action="append", help="default: all")
+    for form in parser.parse_args().form or forms:
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps({"form": form} | measure(form, Path(folder))), flush=True)
+
+
+def counts(documents: Path, asked: Mapping[str, Sequence[str]], out: Path) -> Counts:
     """Indexes ``documents`` in ``out`` and asks: ``asked`` holds the answers that are right, none
     where the documents do not say it."""
     with redirect_stdout(sys.stderr):

@@ -17,7 +17,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from asked import counts
+from asked import counts, questions
 
 HERE = Path(__file__).parent / "manual"
 
@@ -27,8 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--documents", type=Path, required=True)
     documents = parser.parse_args().documents
-    with (HERE / "questions.jsonl").open() as lines:
-        rows = [json.loads(line) for line in lines]
+    rows = questions(HERE / "questions.jsonl")
     with tempfile.TemporaryDirectory() as folder:
         for seen in (True, False):
             asked = {row["question"]: row["answers"] for row in rows if row["seen"] is seen}

@@ -14,15 +14,13 @@ core.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import subprocess
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from asked import counts
+from asked import Counts, counts, print_forms, questions
 
 HERE = Path(__file__).parent / "sections"
 HEADING = re.compile(r"^(#+) (.*)$", re.MULTILINE)
@@ -66,23 +64,17 @@ FORMS: dict[str, Callable[[str, str], Files]] = {
 }
 
 
-def main() -> None:
-    """Prints a JSON line for each form."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--form", choices=FORMS, action="append", help="default: all")
-    with (HERE / "questions.jsonl").open() as lines:
-        asked = {row["question"]: row["answers"] for row in map(json.loads, lines)}
-    for form in parser.parse_args().form or FORMS:
-        with tempfile.TemporaryDirectory() as folder:
-            documents = Path(folder, "docs")
-            documents.mkdir()
-            for page in sorted(HERE.glob("*.md")):
-                for name, text in FORMS[form](page.stem, page.read_text()).items():
-                    (documents / name).write_text(text)
-            for page in documents.glob("*.pdf.html"):
-                _print(page)
-            found = counts(documents, asked, Path(folder, "index"))
-        print(json.dumps({"form": form} | found), flush=True)
+def measure(form: str, folder: Path) -> Counts:
+    """Counts of right and wrong answers from the documents in one form."""
+    documents = folder / "docs"
+    documents.mkdir()
+    for page in sorted(HERE.glob("*.md")):
+        for name, text in FORMS[form](page.stem, page.read_text()).items():
+            (documents / name).write_text(text)
+    for page in documents.glob("*.pdf.html"):
+        _print(page)
+    asked = {row["question"]: row["answers"] for row in questions(HERE / "questions.jsonl")}
+    return counts(documents, asked, folder / "index")
 
 
 def _print(page: Path) -> None:
@@ -94,4 +86,4 @@ def _print(page: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    print_forms(str(__doc__), FORMS, measure)

@@ -11,14 +11,11 @@ no answer. The tables and questions were made up for this. Some five minutes a f
 
 from __future__ import annotations
 
-import argparse
-import json
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from asked import counts
+from asked import Counts, counts, print_forms
 
 Cells = Sequence[Sequence[str]]
 
@@ -169,16 +166,7 @@ FORMS: dict[str, tuple[str, str, Callable[[Cells], str]]] = {
 """Ending of the file, the file, and the table in it."""
 
 
-def main() -> None:
-    """Prints a JSON line for each form."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--form", choices=FORMS, action="append", help="default: all")
-    for form in parser.parse_args().form or FORMS:
-        with tempfile.TemporaryDirectory() as folder:
-            print(json.dumps({"form": form} | measure(form, Path(folder))), flush=True)
-
-
-def measure(form: str, folder: Path) -> dict[str, int]:
+def measure(form: str, folder: Path) -> Counts:
     """Counts of right and wrong answers to the questions of one form."""
     ending, page, table = FORMS[form]
     (folder / "docs").mkdir()
@@ -201,4 +189,4 @@ def questions() -> dict[str, list[str]]:
 
 
 if __name__ == "__main__":
-    main()
+    print_forms(str(__doc__), FORMS, measure)

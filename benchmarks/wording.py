@@ -12,15 +12,13 @@ form on one core.
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
-import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
-from asked import counts
+from asked import Counts, counts, print_forms, questions
 
 from retro.overlap import STOP, WORD
 
@@ -69,19 +67,13 @@ FORMS: dict[str, Callable[[str], str]] = {
 }
 
 
-def main() -> None:
-    """Prints a JSON line for each form."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--form", choices=FORMS, action="append", help="default: all")
-    with (HERE / "questions.jsonl").open() as lines:
-        rows = [json.loads(line) for line in lines]
-    for form in parser.parse_args().form or FORMS:
-        asked = {FORMS[form](row["question"]): row["answers"] for row in rows}
-        read = patch("retro.answer.as_question", str) if "typed" in form else patch.dict({})
-        with tempfile.TemporaryDirectory() as folder, read:
-            found = counts(HERE, asked, Path(folder, "index"))
-        print(json.dumps({"form": form} | found), flush=True)
+def measure(form: str, folder: Path) -> Counts:
+    """Counts of right and wrong answers to the questions in one form."""
+    rows = questions(HERE / "questions.jsonl")
+    asked = {FORMS[form](row["question"]): row["answers"] for row in rows}
+    with patch("retro.answer.as_question", str) if "typed" in form else nullcontext():
+        return counts(HERE, asked, folder / "index")
 
 
 if __name__ == "__main__":
-    main()
+    print_forms(str(__doc__), FORMS, measure)

@@ -129,7 +129,8 @@ def assemble(
 
 def key_text(store: TokenStore, chunk: int) -> str:
     """What is embedded for a chunk: the title tells what its "it" and "he" stand for."""
-    return _titled(store, ". ", *store.chunk_span(chunk))
+    row, start, end = store.chunk_span(chunk)
+    return store.document(row).titled(start, end, ". ")
 
 
 def read_skipped(folder: Path) -> Iterator[Skipped]:
@@ -192,13 +193,8 @@ def _nothing(first: Skipped | None, count: int) -> str:
 def _write_words(store: TokenStore, folder: Path, progress: bool) -> None:
     """BM25 over ``title [N, F]``: with its continuation a chunk is found more often."""
     parts = _parts(store, 0)
-    texts = (_titled(store, " ", *store.span(chunk)) for part in parts for chunk in part)
+    texts = (store.titled(chunk) for part in parts for chunk in part)
     write_lexical(bar(texts, "Words", "chunk", progress, len(store)), folder / "bm25")
-
-
-def _titled(store: TokenStore, mark: str, row: int, start: int, end: int) -> str:
-    document = store.document(row)
-    return mark.join(part for part in (document.title_at(start), document.text[start:end]) if part)
 
 
 def _write_keys(

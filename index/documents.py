@@ -59,6 +59,10 @@ class Document:
         name = self.sections[place - 1].name if place else ""
         return BETWEEN.join(filter(None, (self.title, name)))
 
+    def titled(self, start: int, end: int, mark: str = " ") -> str:
+        """These characters of the text behind the title that they stand under."""
+        return mark.join(filter(None, (self.title_at(start), self.text[start:end])))
+
     def parts(self) -> list[str]:
         """The text before the first section, which may be empty, and that of each section."""
         cuts = [0, *(section.start for section in self.sections), len(self.text)]

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from index.archives import member, open_zip
 from index.documents import File, Unreadable
 from index.sections import bold_heading, heading, unmarked
-from index.tables import COLUMNS, REPEATED, headed
-from index.xml import Event, events
+from index.tables import REPEATED, headed, span
+from index.xml import Event, events, said
 
 BODY = "word/document.xml"
 PROPERTIES = "docProps/core.xml"
@@ -50,22 +50,10 @@ def extract(file: File) -> tuple[str, str, Iterator[str]]:
 def properties(file: File, archive: zipfile.ZipFile) -> tuple[str, str]:
     """Title and date of the last change (ECMA-376 part 2, §11); empty where they are not told, or
     broken."""
-    words: dict[str, str] = {}
-    inside = ""
     if PROPERTIES not in archive.namelist():
         return "", ""
-    try:
-        for kind, name, _ in events(member(file, archive, PROPERTIES)):
-            if kind == "text":
-                words[inside] = words.get(inside, "") + name
-            else:
-                inside = name if kind == "start" else ""
-    except Unreadable:  # the text may be whole all the same
-        return "", ""
-    title, changed, made = (
-        " ".join(words.get(name, "").split()) for name in ("title", "modified", "created")
-    )
-    return title, changed or made
+    told = said(member(file, archive, PROPERTIES))
+    return told.get("title", ""), told.get("modified", "") or told.get("created", "")
 
 
 def _levels(file: File, archive: zipfile.ZipFile) -> dict[str, int]:
@@ -241,8 +229,8 @@ class _Row:
             self.names = value not in OFF
         elif name == "vMerge":
             self._goes_on = value != "restart"
-        elif name == "gridSpan" and value.isdecimal() and len(value) < 6:
-            self._columns = max(1, min(int(value), COLUMNS))
+        elif name == "gridSpan":
+            self._columns = span(value)
 
     def _close(self, above: str) -> None:
         text = "".join(self._words).strip()

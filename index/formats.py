@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from io import BytesIO
 from types import ModuleType
 
@@ -44,19 +45,7 @@ def _streamed(file: File, extract: Callable[[Iterator[str]], Iterator[str]]) -> 
         yield Skipped(file.source, encoding.remark(codec), kept=True)
 
 
-def _read_md(file: File) -> Iterator[Item]:
-    return _page(file, markdown)
-
-
-def _read_rst(file: File) -> Iterator[Item]:
-    return _page(file, rst)
-
-
-def _read_html(file: File) -> Iterator[Item]:
-    return _page(file, html)
-
-
-def _page(file: File, kind: ModuleType) -> Iterator[Item]:
+def _page(kind: ModuleType, file: File) -> Iterator[Item]:
     page, remark = encoding.decode(BytesIO(file.read()), html=kind is html)
     title, text = kind.extract(page)
     yield from documents(file, title or file.title, [text], iso_date(kind.date(page)))
@@ -69,26 +58,6 @@ def _read_pdf(file: File) -> Iterator[Item]:
     yield from documents(file, title or file.title, pages, iso_date(date))
 
 
-def _read_docx(file: File) -> Iterator[Item]:
-    return _office(file, docx)
-
-
-def _read_pptx(file: File) -> Iterator[Item]:
-    return _office(file, pptx)
-
-
-def _read_xlsx(file: File) -> Iterator[Item]:
-    return _office(file, xlsx)
-
-
-def _read_odf(file: File) -> Iterator[Item]:
-    return _office(file, odf)
-
-
-def _read_epub(file: File) -> Iterator[Item]:
-    return _office(file, epub)
-
-
 def _read_eml(file: File) -> Iterator[Item]:
     title, date, text, left_out = mail.extract(file.read())
     yield from documents(file, title or file.title, [text], iso_date(date))
@@ -96,7 +65,7 @@ def _read_eml(file: File) -> Iterator[Item]:
         yield Skipped(file.source, f"attachments left out: {', '.join(left_out)}", kept=True)
 
 
-def _office(file: File, kind: ModuleType) -> Iterator[Item]:
+def _office(kind: ModuleType, file: File) -> Iterator[Item]:
     title, date, lines = kind.extract(file)
     yield from documents(file, title or file.title, lines, iso_date(date))
 
@@ -129,22 +98,22 @@ def _article(file: File, page: wiki.Page) -> Iterator[Item]:
 
 READERS: dict[str, Callable[[File], Iterator[Item]]] = {
     ".txt": _read_txt,
-    ".md": _read_md,
-    ".rst": _read_rst,
-    ".html": _read_html,
-    ".htm": _read_html,
-    ".epub": _read_epub,
+    ".md": partial(_page, markdown),
+    ".rst": partial(_page, rst),
+    ".html": partial(_page, html),
+    ".htm": partial(_page, html),
+    ".epub": partial(_office, epub),
     ".eml": _read_eml,
     ".csv": _read_csv,
     ".tsv": _read_csv,
     ".jsonl": jsonl.read,
     ".pdf": _read_pdf,
-    ".docx": _read_docx,
-    ".pptx": _read_pptx,
-    ".xlsx": _read_xlsx,
-    ".odt": _read_odf,
-    ".ods": _read_odf,
-    ".odp": _read_odf,
+    ".docx": partial(_office, docx),
+    ".pptx": partial(_office, pptx),
+    ".xlsx": partial(_office, xlsx),
+    ".odt": partial(_office, odf),
+    ".ods": partial(_office, odf),
+    ".odp": partial(_office, odf),
     ".parquet": _read_parquet,
     ".xml": _read_wiki,
 }

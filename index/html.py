@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from index.documents import Unreadable
 from index.sections import LEVELS, MARK, bold_heading, end_of, heading, unmarked
-from index.tables import COLUMNS, REPEATED, sentences
+from index.tables import COLUMNS, REPEATED, sentences, span
 
 SILENT = (
     "script, style, noscript, template, svg, nav, header, footer, aside, form, button, "
@@ -204,8 +204,7 @@ def _reaching(above: dict[int, tuple[int, _Cell]], column: int) -> list[_Cell]:
 
 
 def _span(node: Any, name: str) -> int:
-    told = node.attributes.get(name) or ""
-    return max(1, min(int(told), COLUMNS)) if told.isdecimal() and len(told) < 6 else 1
+    return span(node.attributes.get(name) or "")
 
 
 def date(page: str) -> str:

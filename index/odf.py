@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from index.archives import member, open_zip
 from index.documents import File, Unreadable
 from index.sections import heading, unmarked
-from index.tables import COLUMNS, REPEATED, headed, sheet
-from index.xml import Event, events
+from index.tables import REPEATED, headed, sheet, span
+from index.xml import Event, events, said
 
 BODY, PROPERTIES, LISTED = "content.xml", "meta.xml", "META-INF/manifest.xml"
 LEFT_OUT = frozenset(
@@ -47,29 +47,16 @@ def _events(file: File, archive: zipfile.ZipFile, part: str) -> Iterator[Event]:
 
 def _properties(file: File, archive: zipfile.ZipFile) -> tuple[str, str]:
     """Title and date; empty where they are not told, or broken."""
-    told: dict[str, str] = {}
-    inside = ""
-    try:
-        for kind, name, _ in _events(file, archive, PROPERTIES):
-            if kind == "text":
-                told[inside] = told.get(inside, "") + name
-            else:
-                inside = name if kind == "start" else ""
-    except Unreadable:  # the text may be whole all the same
-        return "", ""
-    words = {name: " ".join(text.split()) for name, text in told.items()}
-    return words.get("title", ""), words.get("date", "") or words.get("creation-date", "")
+    told = said(member(file, archive, PROPERTIES))
+    return told.get("title", ""), told.get("date", "") or told.get("creation-date", "")
 
 
 def _seen(found: Iterator[Event]) -> Iterator[Event]:
-    depth = 0
     for event in found:
         kind, name, attributes = event
-        if name in LEFT_OUT and kind != "text":
-            depth += 1 if kind == "start" else -1
-        elif kind == "start" and attributes.get("class") in SMALL:
+        if kind == "start" and (name in LEFT_OUT or attributes.get("class") in SMALL):
             _skip(found, name)
-        elif not depth:
+        else:
             yield event
 
 
@@ -147,9 +134,4 @@ def _rows(found: Iterator[Event]) -> Iterator[tuple[list[str], bool]]:
         elif kind == "start" and name in ("table-cell", "covered-table-cell"):
             text = " ".join(_words(found, name)).strip()
             goes_on = name.startswith("covered") and not cells and len(above) <= REPEATED
-            cells += [text or above * goes_on] * _times(attributes)
-
-
-def _times(attributes: dict[str, str]) -> int:
-    told = attributes.get("number-columns-repeated", "1")
-    return min(int(told), COLUMNS) if told.isdecimal() and len(told) < 6 else 1
+            cells += [text or above * goes_on] * span(attributes.get("number-columns-repeated", ""))

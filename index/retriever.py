@@ -108,7 +108,7 @@ class Retriever:
         self._hidden = self._chunks(self._hidden_rows())
         self._dense = _open_dense(files, manifest, len(self.store), self._hidden)
         self._lexical = LexicalIndex(files / "bm25", len(self.store))
-        self._speller = Speller(self._lexical, self._titled, self._hidden)
+        self._speller = Speller(self._lexical, self.store.titled, self._hidden)
 
     @classmethod
     def open(
@@ -181,11 +181,6 @@ class Retriever:
         """What a question's words that stand in no document may have meant, and names in it of
         which none has heard (``index.spelling``)."""
         return self._speller.read(text, is_word)
-
-    def _titled(self, chunk_id: int) -> str:
-        row, start, end = self.store.span(chunk_id)
-        document = self.store.document(row)
-        return f"{document.title_at(start)} {document.text[start:end]}"
 
     def _search_block(
         self, texts: Sequence[str], k: int, exclude: Sequence[Collection[str]]

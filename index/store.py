@@ -108,6 +108,11 @@ class TokenStore:
         """``(document_row, start, end)``: characters of the chunk N alone in the document."""
         return (self.document_row(chunk_id), *self._characters(self._checked(chunk_id)))
 
+    def titled(self, chunk_id: int) -> str:
+        """The text of the window [N, F] behind the title that it stands under."""
+        row, start, end = self.span(chunk_id)
+        return self.document(row).titled(start, end)
+
     def document_row(self, chunk_id: int) -> int:
         return int(self._chunk_documents[chunk_id])
 

@@ -33,6 +33,11 @@ def sentences(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
         yield ", ".join(filter(None, names))
 
 
+def span(told: str) -> int:
+    """How many columns or rows a cell fills, as the document tells it: 1 to ``COLUMNS``."""
+    return max(1, min(int(told), COLUMNS)) if told.isdecimal() and len(told) < 6 else 1
+
+
 def headed(rows: Iterator[tuple[Sequence[str], bool]]) -> Iterator[str]:
     """The sentences of a table in a text, whose rows come with whether the document says that they
     name the columns. That is seldom said: several words without a digit are taken for names; of

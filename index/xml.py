@@ -35,6 +35,22 @@ def events(stream: IO[bytes]) -> Iterator[Event]:
     yield from found
 
 
+def said(stream: IO[bytes]) -> dict[str, str]:
+    """What each element says, by its name; nothing where it cannot be read: a file whose properties
+    are broken may be whole all the same."""
+    words: dict[str, str] = {}
+    inside = ""
+    try:
+        for kind, name, _ in events(stream):
+            if kind == "text":
+                words[inside] = words.get(inside, "") + name
+            else:
+                inside = name if kind == "start" else ""
+    except Unreadable:
+        return {}
+    return {name: " ".join(text.split()) for name, text in words.items()}
+
+
 def _parser(found: list[Event]) -> expat.XMLParserType:
     def start(tag: str, attributes: dict[str, str]) -> None:
         found.append(("start", _local(tag), {_local(k): v for k, v in attributes.items()}))
