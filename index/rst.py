@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from html import escape
 from typing import Any
 
 from index import html
@@ -66,7 +65,7 @@ def extract(page: str) -> tuple[str, str]:
     known = "\n".join(_known(page.expandtabs().splitlines()))
     source = "".join(map(_bearable, _BLOCK.split(known)))
     parts = publish_parts(source, writer=Writer(), settings_overrides=SETTINGS)
-    title = escape(re.sub("<[^>]*>", "", parts["title"]), quote=False)
+    title = re.sub("<[^>]*>", "", parts["title"])  # HTML already
     body = _MESSAGE.sub(lambda m: m[1] or "", parts["html_body"])
     body = re.sub("(</?)aside", r"\1div", body)  # notes and footnotes, which pages have elsewhere
     return html.extract(f"<title>{title}</title><body>{body}</body>")

@@ -39,6 +39,13 @@ def test_text_without_marks_under_its_headings(tmp_path: Path) -> None:
     assert [s.name for s in document.sections] == ["", "Reading", "Reading › Modes"]
 
 
+def test_a_title_with_signs_of_html(tmp_path: Path) -> None:
+    """They were escaped twice."""
+    assert (
+        read(tmp_path, "*Files* & more <x>\n==================\n\ntext").title == "Files & more <x>"
+    )
+
+
 def test_tables_and_lists_of_definitions(tmp_path: Path) -> None:
     page = (
         "====  =====\nName  Price\n====  =====\nRope  9 €\nHook  1 €\n====  =====\n\n"
