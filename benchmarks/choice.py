@@ -37,7 +37,8 @@ def main() -> None:
     ranker = Ranker.load(ranker_of(options.checkpoint))
     searched = retriever.search_batch([q.question for q in questions], DEPTH)
     ranked = [
-        ranker.rank(q.question, n, retriever.idf) for q, n in zip(questions, searched, strict=True)
+        ranker.rank(question.question, n, retriever.vocabulary().idf)
+        for question, n in zip(questions, searched, strict=True)
     ]
     told = {
         name: shares([holding(*row) for row in zip(questions, found, strict=True)])

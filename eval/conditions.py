@@ -2,8 +2,8 @@
 
 Unanswerable questions of other sets differ in style from answerable ones, and a model can learn
 the style. So every question is paired with itself: the same words, with the facts in the database
-and with the facts taken out. Only the retrieval is told to look away (``exclude=``); the index is
-not built anew.
+and with the facts taken out. Only the retrieval is told to look away (``exclude=``), where
+what is absent does not count for how common a word is either; the index is not built anew.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import threading
 import unicodedata
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,6 +45,12 @@ def words(text: str) -> list[str]:
     kept = [w for w in _WORD.findall(folded) if w not in STOPWORDS]
     stems: list[str] = _stemmer().stemWords(kept)
     return stems + IDENTIFIER.findall(folded) if "_" in folded else stems
+
+
+def main_word(word: str) -> str:
+    """Of what BM25 sees of one word the whole: the identifier, or the stem; empty if nothing."""
+    known = words(word) or [""]
+    return known[-1] if IDENTIFIER.fullmatch(known[-1]) else known[0]
 
 
 def _stemmer() -> Any:
@@ -119,11 +125,11 @@ def _invert(scratch: Path, folder: Path, num_words: int) -> None:
         indptr[1:] += np.bincount(found, minlength=num_words)
         num_chunks += len(lens)
         total_len += int(lens[:, 0].sum())
-    idf = _idf(indptr[1:], num_chunks)
+    rarity = idf(indptr[1:], num_chunks)
     np.cumsum(indptr, out=indptr)
     np.save(folder / "indptr.npy", indptr)
     cuts = _cuts(indptr)
-    scored = _scored(scratch, idf, max(total_len / max(1, num_chunks), 1.0))
+    scored = _scored(scratch, rarity, max(total_len / max(1, num_chunks), 1.0))
     _distribute(scored, scratch / "ranges", indptr, cuts)
     _sort(scratch / "ranges", np.diff(indptr[cuts]).tolist(), folder)
 
@@ -137,7 +143,7 @@ def _cuts(indptr: NDArray[np.int64]) -> list[int]:
     return cuts
 
 
-def _scored(scratch: Path, idf: NDArray[np.float64], mean_len: float) -> Iterator[Array]:
+def _scored(scratch: Path, rarity: NDArray[np.float64], mean_len: float) -> Iterator[Array]:
     """Blocks of postings, by chunk, with Lucene's BM25.
 
     Robertson & Zaragoza 2009, equation 3.15, without the constant factor ``k1 + 1``.
@@ -148,7 +154,7 @@ def _scored(scratch: Path, idf: NDArray[np.float64], mean_len: float) -> Iterato
         norm = K1 * (1 - B + B * lens[:, 0] / mean_len)
         block["word"] = found
         block["chunk"] = np.repeat(np.arange(before, before + len(lens)), lens[:, 1])
-        block["score"] = idf[found] * tf / (tf + np.repeat(norm, lens[:, 1]))
+        block["score"] = rarity[found] * tf / (tf + np.repeat(norm, lens[:, 1]))
         before += len(lens)
         yield block
 
@@ -187,7 +193,8 @@ def _sort(file: Path, sizes: list[int], folder: Path) -> None:
                 data.extend(part["score"])
 
 
-def _idf(seen: Any, num_chunks: int) -> Any:
+def idf(seen: Any, num_chunks: int) -> Any:
+    """Inverse document frequency in Lucene's form, of words that so many chunks hold."""
     return np.log(1 + (num_chunks - seen + 0.5) / (seen + 0.5))
 
 
@@ -213,20 +220,23 @@ class LexicalIndex:
         """Whether the index holds any; one that was built before they were told apart does not."""
         return any("_" in word for word in self._vocab)
 
-    def scores(self, query: Sequence[str]) -> NDArray[np.float32]:
-        """BM25 score of every chunk, float32 [chunks], for the ``words`` of a question."""
+    def scores(
+        self, query: Sequence[str], rarer: Callable[[str], float] | None = None
+    ) -> NDArray[np.float32]:
+        """BM25 score of every chunk, float32 [chunks], for the ``words`` of a question; each word
+        counts ``rarer`` times as much as it does here."""
         found = np.zeros(self.num_chunks, dtype=np.float32)
         for word in query:
             part = self._postings(word)
+            added = self._data[part]
             # A word's chunks are distinct, so plain += is right and faster than np.add.at.
-            found[self._indices[part]] += self._data[part]
+            found[self._indices[part]] += added * np.float32(rarer(word)) if rarer else added
         return found
 
-    def idf(self, word: str) -> float:
-        """Inverse document frequency over chunks (Lucene's form); unseen words get the maximum."""
-        known = words(word) or [""]
-        part = self._postings(known[-1] if IDENTIFIER.fullmatch(known[-1]) else known[0])
-        return float(_idf(part.stop - part.start, self.num_chunks))
+    def count(self, stem: str) -> int:
+        """How many chunks hold one of the ``words``."""
+        part = self._postings(stem)
+        return int(part.stop - part.start)
 
     def chunks(self, stem: str) -> NDArray[np.int32]:
         """The chunks that hold one of the ``words``, ascending; none if none does."""

@@ -6,7 +6,7 @@ Legend: n questions, d candidates of each kind, k neighbours of one question.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,19 @@ from index.errors import UserError
 from index.faiss_store import FILE, FaissStore
 from index.fusion import LEXICAL_WEIGHT, Scored, best_places
 from index.keys import KeyEncoder, open_encoder
-from index.lexical import LexicalIndex, words
+from index.lexical import LexicalIndex
 from index.manifest import Manifest, damaged
 from index.milvus_store import MilvusStore
 from index.recipe import Recipe
 from index.spelling import IsWord, Speller, Spelling
 from index.store import TABLE, TokenStore
+from index.vocabulary import Ids, Vocabulary
 from index.where import EVERYWHERE, Where
-
-Ids = NDArray[np.int64]
 
 DEPTH = 100
 """Candidates taken from each of the two searches before they are fused."""
 QUERY_BLOCK = 512
+NO_CHUNKS = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,8 @@ class Neighbours:
     lexical_rank: NDArray[np.int32]
     searched: bool = True
     """Whether they were looked for in the database; False where they were given."""
+    absent: Ids = field(default_factory=NO_CHUNKS.copy)
+    """int64 [a]: chunks that this search was not to find."""
 
     def __len__(self) -> int:
         return len(self.chunk_ids)
@@ -107,8 +109,8 @@ class Retriever:
         self.store = TokenStore(files, manifest.removed)
         self._hidden = self._chunks(self._hidden_rows())
         self._dense = _open_dense(files, manifest, len(self.store), self._hidden)
-        self._lexical = LexicalIndex(files / "bm25", len(self.store))
-        self._speller = Speller(self._lexical, self.store.titled, self._hidden)
+        lexical = LexicalIndex(files / "bm25", len(self.store))
+        self._vocabulary = Vocabulary(lexical, np.unique(self._hidden))
 
     @classmethod
     def open(
@@ -173,14 +175,14 @@ class Retriever:
         scored = self._score(chunk_ids, by_cosine, by_bm25, key, lexical)
         return replace(self._neighbours(scored, scored.order()), searched=False)
 
-    def idf(self, word: str) -> float:
-        """Inverse document frequency of a word over chunks; unseen words get the maximum."""
-        return self._lexical.idf(word)
+    def vocabulary(self, absent: Ids = NO_CHUNKS) -> Vocabulary:
+        """The words of the database, some chunks set aside."""
+        return self._vocabulary.without(absent)
 
-    def spelling(self, text: str, is_word: IsWord) -> Spelling:
+    def spelling(self, text: str, is_word: IsWord, absent: Ids = NO_CHUNKS) -> Spelling:
         """What a question's words that stand in no document may have meant, and names in it of
         which none has heard (``index.spelling``)."""
-        return self._speller.read(text, is_word)
+        return Speller(self.vocabulary(absent), self.store.titled).read(text, is_word)
 
     def _search_block(
         self, texts: Sequence[str], k: int, exclude: Sequence[Collection[str]]
@@ -196,13 +198,13 @@ class Retriever:
     def _search_one(
         self, text: str, key: Keys, dense_ids: Ids, absent: Ids, depth: int, k: int
     ) -> Neighbours:
-        lexical = self._bm25(text)
+        lexical = self._bm25(text, absent)
         lexical[self._hidden] = lexical[absent] = 0
         dense_ids = dense_ids[(dense_ids >= 0) & ~np.isin(dense_ids, absent)][:depth]
         lexical_ids = best_places(lexical, depth)
         candidates = np.union1d(dense_ids, lexical_ids)
         scored = self._score(candidates, dense_ids, lexical_ids, key, lexical)
-        return self._neighbours(scored, self._distinct(scored, k), k)
+        return replace(self._neighbours(scored, self._distinct(scored, k), k), absent=absent)
 
     def _score(
         self, candidates: Ids, dense_ids: Ids, lexical_ids: Ids, key: Keys, lexical: Keys
@@ -234,10 +236,10 @@ class Retriever:
         parts = [np.arange(r.start, r.stop, dtype=np.int64) for r in ranges]
         return np.concatenate([np.empty(0, dtype=np.int64), *parts])
 
-    def _bm25(self, text: str) -> Keys:
+    def _bm25(self, text: str, absent: Ids = NO_CHUNKS) -> Keys:
         """BM25 score of every chunk, float32 [chunks]."""
         try:
-            return self._lexical.scores(words(text))
+            return self.vocabulary(absent).scores(text)
         except IndexError as error:
             raise UserError(damaged(self.folder, "the BM25 index names unknown chunks")) from error
 

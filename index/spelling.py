@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from index.lexical import IDENTIFIER, STOPWORDS, LexicalIndex, fold, words
+from index.lexical import IDENTIFIER, STOPWORDS, fold, words
+from index.vocabulary import Vocabulary
 
 LEAST = 4
 """Letters of a word at least: of shorter ones everything is near."""
@@ -63,12 +64,10 @@ class _Meant(NamedTuple):
 
 @dataclass(frozen=True)
 class Speller:
-    """Respells by the words of an index. ``text_of``: a chunk's text with its titles; chunks in
-    ``hidden`` count as absent."""
+    """Respells by the words of a database. ``text_of``: a chunk's text with its titles."""
 
-    lexical: LexicalIndex
+    vocabulary: Vocabulary
     text_of: Callable[[int], str]
-    hidden: NDArray[np.int64]
 
     def read(self, text: str, is_word: IsWord) -> Spelling:
         """What is to be said of the words of a question."""
@@ -76,29 +75,27 @@ class Speller:
         unknown = {w: low for w, low in typed.items() if self._lacks(low) and not is_word(low)}
         if len(unknown) >= MANY:
             return Spelling("", ())
-        known = [stem for w, low in typed.items() if w not in unknown for stem in words(low)]
+        known = [low for w, low in typed.items() if w not in unknown]
         spelt: dict[str, str] = {}
         for word in sorted(unknown, key=len, reverse=True):  # a long word leaves less doubt
             if meant := self._meant(unknown[word], known, is_word):
                 spelt[word] = _cased(meant, word)
-                known += words(meant)
+                known.append(meant)
         respelt = _WORD.sub(lambda m: spelt.get(m[0], m[0]), text) if spelt else ""
         first = next(iter(typed), "")  # has a capital in any case
         names = (w for w in unknown if w not in spelt and ("_" in w or w[0].isupper()))
         return Spelling(respelt, tuple(w for w in names if "_" in w or w != first))
 
     def _lacks(self, word: str) -> bool:
-        if not LEAST <= len(word) <= MOST or ("_" in word and not self.lexical.has_identifiers):
+        if not LEAST <= len(word) <= MOST or (
+            "_" in word and not self.vocabulary.lexical.has_identifiers
+        ):
             return False
-        return any(not self._stands(key) for key in words(word)[-1:])
-
-    def _stands(self, word: str) -> bool:
-        """Whether any chunk holds it that is not hidden; most words have more than there are."""
-        return len(self.lexical.chunks(word)) > len(self.hidden) or len(self._chunks(word)) > 0
+        return any(not self.vocabulary.count(key) for key in words(word)[-1:])
 
     def _meant(self, word: str, known: Sequence[str], is_word: IsWord) -> str | None:
         near = one_slip(word)
-        rest = self.lexical.scores(known)
+        rest = self.vocabulary.scores(" ".join(known))
         enough = SHARE * float(rest.max(initial=0.0)) if len(word) < LONG else 0.0
         possible = self._possible(word, near, rest, is_word)
         best = max((meant for meant in possible if meant.rest >= enough), default=None)
@@ -111,16 +108,12 @@ class Speller:
     ) -> Iterator[_Meant]:
         for edit in near:
             for key in words(edit)[-1:]:
-                if len(chunks := self._chunks(key)):
+                if len(chunks := self.vocabulary.chunks(key)):
                     best = int(chunks[rest[chunks].argmax()])
                     written = {fold(w): w for w in _WORD.findall(self.text_of(best))}.get(edit)
                     if written or is_word(edit):
                         as_typed, held = edit[0] == word[0], float(rest[best])
                         yield _Meant(as_typed, held, bool(written), len(chunks), written or edit)
-
-    def _chunks(self, word: str) -> NDArray[np.int64]:
-        found = self.lexical.chunks(word)
-        return np.setdiff1d(found, self.hidden) if len(self.hidden) else found.astype(np.int64)
 
 
 def one_slip(word: str) -> set[str]:

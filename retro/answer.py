@@ -342,7 +342,7 @@ class Answerer:
             KeyError: the index has no such document.
         """
         found = self.retriever.document_neighbours(doc_id, question)
-        return self.ranker.rank(question, found, self.retriever.idf)
+        return self.ranker.rank(question, found, self.retriever.vocabulary().idf)
 
     def chosen(self, found: Sequence[Neighbours]) -> list[Chosen]:
         """Of each question's neighbours, best first, those that are read: the first ``num_read``.
@@ -374,11 +374,12 @@ class Answerer:
         premise: float = 1.0,
     ) -> Answer:
         """``premise``: the probability of what the question takes for granted."""
-        spelling = self.retriever.spelling(question, self.drafter.windower.is_word)
+        is_word, absent = self.drafter.windower.is_word, found.absent
+        spelling = self.retriever.spelling(question, is_word, absent)
         told: dict[str, Any] = {"suggestion": spelling.respelt, "unheard": spelling.unheard}
         if draft is None:
             return Answer(id, question, None, True, "out_of_scope", "", 0.0, **told)
-        dispute = find_dispute(question, draft, found, self.retriever.idf)
+        dispute = find_dispute(question, draft, found, self.retriever.vocabulary(absent).idf)
         signals = self.signals(question, found, draft) | dispute_signals(dispute)
         signals["unheard"] = float(bool(spelling.unheard))
         confidence = premise * self.confidence(signals, found.searched) if draft.text else 0.0
@@ -415,7 +416,7 @@ class Answerer:
 
     def signals(self, question: str, found: Neighbours, draft: Draft) -> dict[str, float]:
         """Everything that is known about one draft, by name."""
-        idf = self.retriever.idf
+        idf = self.retriever.vocabulary(found.absent).idf
         source = draft.source if draft.source >= 0 else None
         own = self.retriever.manifest.own_distances
         return {

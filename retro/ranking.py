@@ -120,7 +120,10 @@ class Ranker:
         """The ``k`` likeliest of the ``DEPTH`` neighbours that search finds for each question;
         ``exclude`` as ``Retriever.search_batch`` takes it."""
         found = retriever.search_batch(questions, max(DEPTH, k), exclude)
-        return [self.rank(q, n, retriever.idf, k) for q, n in zip(questions, found, strict=True)]
+        return [
+            self.rank(question, n, retriever.vocabulary(n.absent).idf, k)
+            for question, n in zip(questions, found, strict=True)
+        ]
 
     def rank(self, question: str, found: Neighbours, idf: Idf, k: int | None = None) -> Neighbours:
         """The ``k`` likeliest neighbours (default: all), likeliest first, with this score; those

@@ -181,7 +181,7 @@ def _lists(retriever: Retriever, asked: Sequence[Asked]) -> Lists:
     for begin in range(0, len(asked), SEARCHED):
         part = asked[begin : begin + SEARCHED]
         found = retriever.search_batch([one.question for one in part], DEPTH)
-        told += [_list(*pair, retriever.idf) for pair in zip(part, found, strict=True)]
+        told += [_list(*pair, retriever.vocabulary().idf) for pair in zip(part, found, strict=True)]
         print(f"\rsearched {len(told):,}/{len(asked):,}", end="", flush=True)
     print()
     return Lists.of(*zip(*told, strict=True))

@@ -10,8 +10,9 @@ from index_fakes import small_index, write_jsonl
 
 from index.keys import HashingKeyEncoder
 from index.lexical import LexicalIndex, write_lexical
-from index.retriever import Retriever
+from index.retriever import NO_CHUNKS, Retriever
 from index.spelling import Speller, one_slip
+from index.vocabulary import Vocabulary
 from index.where import Where
 
 TEXTS = [
@@ -26,7 +27,8 @@ TEXTS = [
 def speller(folder: Path, hidden: tuple[int, ...] = ()) -> Speller:
     write_lexical(TEXTS, folder)
     lexical = LexicalIndex(folder, len(TEXTS))
-    return Speller(lexical, TEXTS.__getitem__, np.array(hidden, dtype=np.int64))
+    vocabulary = Vocabulary(lexical, np.array(hidden, dtype=np.int64))
+    return Speller(vocabulary, TEXTS.__getitem__)
 
 
 def no_word(_: str) -> bool:
@@ -95,7 +97,7 @@ def test_identifiers_are_names_as_far_as_the_index_tells_them_apart(tmp_path: Pa
     texts = [*TEXTS, "work_mem and max_work_mem: memory of a seat."]
     write_lexical(texts, tmp_path / "new")
     lexical = LexicalIndex(tmp_path / "new", len(texts))
-    told = Speller(lexical, texts.__getitem__, np.empty(0, np.int64)).read(asked, no_word)
+    told = Speller(Vocabulary(lexical, NO_CHUNKS), texts.__getitem__).read(asked, no_word)
     assert told.respelt == "What is the default of work_mem and max_work_mem and seat_memm?"
     assert told.unheard == ("seat_memm",)
 
@@ -133,3 +135,5 @@ def test_an_index_respells_by_what_may_be_found(tmp_path: Path) -> None:
     assert whole.spelling("seats of the planetarum", no_word).respelt == "seats of the planetarium"
     part = Retriever.open(tmp_path / "index", HashingKeyEncoder(), where=Where(sources=("b",)))
     assert part.spelling("seats of the planetarum", no_word).respelt == ""
+    absent = whole.search("seats", exclude=["a"]).absent
+    assert whole.spelling("seats of the planetarum", no_word, absent).respelt == ""

@@ -384,6 +384,14 @@ def test_a_name_that_no_document_holds_leaves_half_of_the_confidence(answerer: A
     assert answerer.answer(ASKED[1]).signals["unheard"] == 0.0
 
 
+def test_a_name_is_unheard_where_its_document_counts_as_absent(answerer: Answerer) -> None:
+    asked = "What is true of Mercury?"
+    assert answerer.answer(asked).unheard == ()
+    [without] = answerer.answer_batch([asked], exclude=[["mercury"]])
+    assert without.unheard == ("Mercury",)
+    assert without.signals["unheard"] == 1.0
+
+
 def test_a_weaker_rival_changes_nothing_and_is_not_told_of(answerer: Answerer) -> None:
     made = Answerer(answerer.retriever, answerer.drafter, answerer.head, AbstentionPolicy(0.0))
     answer = contradicted(made, 0.5)

@@ -507,7 +507,8 @@ def test_a_searched_set_holds_what_is_asked_about_or_found(
     texts = [part.table.texts[chunk] for chunk in found]
     retriever = Retriever.open(ready / "index")
     ranker = Ranker.load(ranker_of(DEFAULT_CHECKPOINT))
-    read = ranker.rank(asked.question, retriever.search(asked.question, DEPTH), retriever.idf, 2)
+    found = retriever.search(asked.question, DEPTH)
+    read = ranker.rank(asked.question, found, retriever.vocabulary().idf, 2)
     assert texts == list(read.texts)
     [same] = [e for e in whole.examples if e.id == asked.id]
     assert [part.table.texts[c] for c in asked.gold] == [whole.table.texts[c] for c in same.gold]
