@@ -19,6 +19,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import fill
 
 from asked import Counts, counts, print_forms, questions
 
@@ -51,6 +52,33 @@ def _plain(name: str, page: str) -> Files:
     return {f"{name}.jsonl": json.dumps(row)}
 
 
+def _underlined(name: str, page: str) -> Files:
+    def line(match: re.Match[str]) -> str:
+        return f"{match[2]}\n{'=-~'[len(match[1]) - 1] * len(match[2])}"
+
+    return {f"{name}.txt": _wrapped(HEADING.sub(line, page))}
+
+
+def _numbered(name: str, page: str) -> Files:
+    counted = [0, 0, 0]
+
+    def line(match: re.Match[str]) -> str:
+        level = len(match[1]) - 1
+        counted[level:] = [counted[level] + 1, *(0 for _ in counted[level + 1 :])]
+        number = ".".join(map(str, counted[1 : level + 1]))
+        return f"{number}{'.' if level == 1 else ''} {match[2]}".strip()
+
+    return {f"{name}.txt": _wrapped(HEADING.sub(line, page))}
+
+
+def _alone(name: str, page: str) -> Files:
+    return {f"{name}.txt": _wrapped(HEADING.sub(lambda m: m[2], page))}
+
+
+def _wrapped(page: str) -> str:
+    return "\n".join(fill(line, 76) for line in page.split("\n"))
+
+
 def _printed(name: str, page: str) -> Files:
     return _html(f"{name}.pdf", page)
 
@@ -60,6 +88,9 @@ FORMS: dict[str, Callable[[str, str], Files]] = {
     "md": _markdown,
     "html": _html,
     "pdf": _printed,
+    "txt, headings underlined": _underlined,
+    "txt, headings numbered": _numbered,
+    "txt, headings between empty lines": _alone,
     "a file for each part": _parts,
 }
 

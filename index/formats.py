@@ -19,6 +19,7 @@ from index import (
     odf,
     parquet,
     pdf,
+    plain,
     pptx,
     rst,
     wiki,
@@ -30,7 +31,7 @@ from index.documents import File, Item, Skipped, documents, named, row
 
 
 def _read_txt(file: File) -> Iterator[Item]:
-    return _streamed(file, lambda pieces: pieces)
+    return _streamed(file, plain.extract)
 
 
 def _read_csv(file: File) -> Iterator[Item]:
@@ -116,5 +117,6 @@ READERS: dict[str, Callable[[File], Iterator[Item]]] = {
     ".odp": partial(_office, odf),
     ".parquet": _read_parquet,
     ".xml": _read_wiki,
+    "": _read_txt,
 }
 """By the end of the name; a reader may raise whatever its library does."""

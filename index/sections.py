@@ -8,6 +8,8 @@ one section and is titled by it. A format's reader marks the line of a heading w
 from __future__ import annotations
 
 import re
+from collections import Counter
+from itertools import pairwise
 from typing import NamedTuple
 
 MARK = "\ufdd0"
@@ -68,9 +70,10 @@ class Outline:
         sections = [Section(0, self._name())] if self._open else []
         words: list[str] = []
         end = size = 0
+        above = _above_repeated(marked)
         for line in _LINE.finditer(marked):
             before = marked[end : line.start()]
-            self._enter(int(line[1]), line[2])
+            self._enter(int(line[1]) - (line.start() in above), line[2])
             alone = bool(sections) and not before.strip()
             start = sections.pop().start if alone else size + len(before)
             sections.append(Section(start, self._name()))
@@ -86,6 +89,19 @@ class Outline:
     def _name(self) -> str:
         told = (words for words in self._open.values() if _words(words) not in self._title)
         return BETWEEN.join(words[:LONGEST].strip() for words in [*told][-DEEPEST:])
+
+
+def _above_repeated(marked: str) -> set[int]:
+    """Where, of headings of the lowest level, which no sign has ranked, those begin under which the
+    others come again ("Brisa One", "Cleaning", "Warranty", "Brisa Duo", "Cleaning", "Warranty"):
+    each stands once, before the first that stands there several times."""
+    lowest = (line[2] for line in _LINE.finditer(marked) if line[1] == str(LEVELS))
+    counted = Counter(words for words in lowest if words)
+    first = next((words for words, times in counted.items() if times > 1), None)
+    if first is None:
+        return set()
+    pairs = pairwise(_LINE.finditer(marked))
+    return {line.start() for line, below in pairs if below[2] == first and counted[line[2]] == 1}
 
 
 def _words(text: str) -> str:

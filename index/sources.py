@@ -148,7 +148,7 @@ def _is_known(name: str) -> bool:
 
 
 def _unknown_type(name: str) -> str:
-    known = " ".join([*READERS, ".zip"])
+    known = " ".join([*filter(None, READERS), ".zip"])
     return (
         f"type '{PurePosixPath(name).suffix}' is unknown (known: {known}, each also .gz .xz .bz2)"
     )

@@ -25,6 +25,9 @@ UNSEEN = ""
 STEM = 5
 """Letters that words of one family begin with ("install", "installation")."""
 
+_NUMBER = re.compile(r"^(?:[A-Z]\.|\d{1,3}\.)*\d{0,3}[.)]?\s+")
+"""What numbers a heading, which nobody asks for."""
+
 _DOTTED = re.compile(r"(?<!\w)[^\W\d_]\w*(?:[._]+\w+)+")
 """An identifier, also one with its module or object (``Popen.kill``)."""
 
@@ -48,7 +51,7 @@ def misnamed(
     lacking = {word for word in naming if not (_met(word, held) or _kin(word, held))}
     if not lacking:
         return False
-    headings = (_told(part) for title in {*titles} for part in title.split(BETWEEN))
+    headings = (_told(_NUMBER.sub("", part)) for t in {*titles} for part in t.split(BETWEEN))
     return any(
         all(_met(word, asked) for word in heading) and any(_met(word, lacking) for word in heading)
         for heading in headings

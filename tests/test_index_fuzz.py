@@ -255,6 +255,7 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "open tags": ("html", lambda: b"<a " * 200_000),
     "open comments": ("html", lambda: b"<!--" * 200_000),
     "markup": ("xml", lambda: fakes.dump([fakes.page("A", "[[a|{{b &lt;ref> {| " * 3_000)])),
+    "lines alone": ("txt", lambda: b"A\n\nb.\n\n" * 200_000),
     "long line": ("txt", lambda: b"camel " * 1_000_000),
     "long row": ("jsonl", lambda: b'{"text": "' + b"camel " * 500_000 + b'"}'),
 }

@@ -23,7 +23,17 @@ from index.filters import Filters
 from index.grow import add_documents, compact_index, merge_indexes, remove_documents
 from index.keys import HashingKeyEncoder
 from index.retriever import Retriever
-from index.sections import DEEPEST, LONGEST, MARK, Outline, Section, bold_heading, end_of, heading
+from index.sections import (
+    DEEPEST,
+    LEVELS,
+    LONGEST,
+    MARK,
+    Outline,
+    Section,
+    bold_heading,
+    end_of,
+    heading,
+)
 from index.sources import read_documents
 from index.store import TokenStore
 from retro.examples import WindowTable
@@ -182,6 +192,19 @@ def test_terms_in_a_definition_have_no_section_of_their_own(tmp_path: Path) -> N
     headed = read(tmp_path / "b.html", "<dl><dt><h4>Oil</h4><dd>no word</dl>")
     assert headed.text == "Oil\nno word"
     assert [name for name, _ in told(headed)] == ["", "Oil"]
+
+
+def test_headings_that_come_again_are_below_the_one_before_them() -> None:
+    def names(*words: str, level: int = LEVELS) -> list[str]:
+        marked = "\n".join(f"{heading(level, word)}\nText." for word in words)
+        return [section.name for section in Outline("Manual").read(marked)[1]]
+
+    told = names("Safety", "One", "Use", "Care", "Two", "Use", "Hints", "Care")
+    assert told[:4] == ["Safety", "One", "One › Use", "One › Care"]
+    assert told[4:] == ["Two", "Two › Use", "Two › Hints", "Two › Care"]
+    assert names("One", "Use", "Two", "Care") == ["One", "Use", "Two", "Care"]
+    ranked = names("One", "Use", "Two", "Use", level=2)
+    assert ranked == ["One", "Use", "Two", "Use"]  # their marks say so
 
 
 def test_the_end_of_a_section_ends_those_below_it() -> None:

@@ -22,6 +22,7 @@ def asked(question: str, *titles: str, texts: tuple[str, ...] = TEXTS, source: i
         ("How long is the Brisa One covered?", (MANUAL.format("Duo"), MANUAL.format("One"))),
         ("How deep is a leek planted?", ("Garden › Carrots", "Garden › Leeks")),
         ("How many weeks of sick leave are there?", ("Parental leave", "Sick leave")),
+        ("How many weeks of sick leave are there?", ("3.1 Parental leave", "3.2. Sick leave")),
     ],
 )
 def test_the_question_names_another_passage(question: str, titles: tuple[str, str]) -> None:
