@@ -7,6 +7,7 @@ from email.message import EmailMessage, MIMEPart
 from email.utils import parsedate_to_datetime
 
 from index import html
+from index.flow import unwrapped
 from index.sections import unmarked
 
 HEADERS = ("From", "To", "Cc", "Date")
@@ -38,7 +39,9 @@ def _short(text: str) -> str:
 
 def _text(body: MIMEPart) -> str:
     content = str(body.get_content())
-    return html.extract(content)[1] if body.get_content_subtype() == "html" else unmarked(content)
+    if body.get_content_subtype() == "html":
+        return html.extract(content)[1]
+    return unwrapped(unmarked(content))
 
 
 def _attached(message: EmailMessage) -> list[MIMEPart]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from index.flow import unwrapped
 from index.sections import bold_heading, heading, unmarked
 from index.tables import sentences
 
@@ -110,6 +111,10 @@ def _without_marks(page: str) -> str:
     parts: list[str] = []
     end = 0
     for block in FENCED.finditer(page):
-        parts += [plain(page[end : block.start()]), block.group(2)]
+        parts += [_words(page[end : block.start()]), block.group(2)]
         end = block.end()
-    return "".join([*parts, plain(page[end:])])
+    return "".join([*parts, _words(page[end:])])
+
+
+def _words(text: str) -> str:
+    return unwrapped(plain(text), code=True)

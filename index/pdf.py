@@ -10,11 +10,11 @@ import math
 import re
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import IO, Any, NamedTuple
 
 from index.documents import Unreadable
-from index.lexical import STOPWORDS
+from index.flow import FULL, joined
 from index.sections import bold_heading, heading, unmarked
 
 HYPHEN = re.compile(r"(?<=[^\W\d_])[-\u00ad\u2010]\r?\n(?=[^\W\d_A-Z])")
@@ -32,10 +32,6 @@ NO_HEADING = re.compile(r"[.,;]$|[. ]{5}")
 NUMBER = re.compile(r"\d+")
 RUNNING = 4
 """Pages before, left and right ones, whose first lines are known."""
-FULL = 0.7
-"""How much of the page's longest lines a line fills that goes on in the next one."""
-ITEM = re.compile(r"[•◦▪‣·–—*-]\s|\(?\w{1,3}[.)]\s")
-"""Begins an item of a list."""
 
 
 def extract(stream: IO[bytes]) -> tuple[str, str, Iterator[str]]:
@@ -139,7 +135,7 @@ class Layout:
         rows = zip(levels, lines, strict=True)
         for (level, _), group in groupby(rows, lambda row: (row[0], row[0] and row[1].size)):
             some = [line for _, line in group]
-            told.append(_head(level, some) or _paragraphs(some, FULL * longest))
+            told.append(_head(level, some) or joined([line.text for line in some], FULL * longest))
         return "\n".join(told)
 
     def _may_head(self, lines: Sequence[Line]) -> list[bool]:
@@ -170,17 +166,6 @@ def _head(level: int, lines: Sequence[Line]) -> str:
     if level > len(LARGER):
         return bold_heading(words)
     return heading(level, words) if any(c.isalpha() for c in words) else ""
-
-
-def _paragraphs(lines: Sequence[Line], full: float) -> str:
-    """Lines of at least ``full`` characters joined with the next one, if the sentence goes on: rows
-    of a table may be as long, but a next one begins with a capital or a figure."""
-    told = [lines[0].text]
-    for line, following in pairwise(line.text for line in lines):
-        open_ = len(line) >= full and line[-1] not in ".!?:-\u00ad\u2010"
-        within = following[0].islower() or line.split()[-1].lower() in STOPWORDS
-        told += [" " if open_ and within and not ITEM.match(following) else "\n", following]
-    return "".join(told)
 
 
 def clean(text: str) -> str:

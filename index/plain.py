@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from index.flow import unwrapped
 from index.sections import LEVELS, heading, unmarked
 
 LONGEST = 80
@@ -38,16 +39,16 @@ _GAP = re.compile(r"\. ?\. ?\.|\S(?:\t| {3})")
 
 
 def extract(pieces: Iterable[str]) -> Iterator[str]:
-    """The text that comes in pieces, its headings marked (``index.sections``) and without what
-    underlines them."""
+    """The text that comes in pieces, its headings marked (``index.sections``), without what
+    underlines them, its paragraphs whole."""
     held, fresh = "", True
     for part in (p[i : i + HELD] for p in pieces for i in range(0, len(p), HELD)):
         held += unmarked(part)
         if len(held) > HELD:
             cut, follows = _cut(held)
-            yield _Lines(held, fresh).marked(held.count("\n", 0, cut)) if cut else held
+            yield unwrapped(_Lines(held, fresh).marked(held.count("\n", 0, cut))) if cut else held
             held, fresh = held[cut:] if cut else "", follows
-    yield _Lines(held, fresh).marked()
+    yield unwrapped(_Lines(held, fresh).marked())
 
 
 def _cut(text: str) -> tuple[int, bool]:

@@ -21,7 +21,7 @@ from retro.naming import set_apart
 from retro.overlap import Idf, Overlap, Question, holds, sentences_of, stems_of, words_of
 from retro.restated import restated
 from retro.signals import NeighboursLike
-from retro.text import normalise_answer, same_answer
+from retro.text import normalise_answer, one_line, same_answer
 from retro.types import Reading, Side
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _content(text: str) -> frozenset[str]:
 
 
 def _cut(text: str, reading: Reading) -> str:
-    return text[reading.start : reading.end]
+    return one_line(text[reading.start : reading.end])
 
 
 def _says(text: str, answer: str) -> bool:

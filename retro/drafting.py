@@ -23,6 +23,7 @@ from retro.prompts import Prompter
 from retro.reader import SpanPosterior
 from retro.sampling import Dropout, Sampler, first_dropped
 from retro.shipped import NUM_SAMPLES
+from retro.text import one_line
 from retro.types import Reading
 from retro.windows import Rows, Window, Windower
 
@@ -37,10 +38,10 @@ LIKELIEST_SPANS = 16
 class Draft:
     """The likeliest answer to one question before anybody decides whether to give it.
 
-    ``text`` is the evidence's own wording where the answer stands in a neighbour; ``source`` is
-    that neighbour, -1 if there is none. ``spans``: for each neighbour the characters of the
-    answer in its text, or None. ``scores``: for each neighbour the probability that the answer
-    stands there. ``readings``: what each neighbour would answer were it the only one.
+    ``text`` is the evidence's own wording, on one line, where the answer stands in a neighbour;
+    ``source`` is that neighbour, -1 if there is none. ``spans``: for each neighbour the characters
+    of the answer in its text, or None. ``scores``: for each neighbour the probability that the
+    answer stands there. ``readings``: what each neighbour would answer were it the only one.
     ``signals``: what the model can say, by name (``retro.signals``).
     """
 
@@ -304,7 +305,7 @@ class Drafter:
         if span is None:
             text = self.prompter.tokenizer.decode(own.answer.tolist(), skip_special_tokens=True)
             return text.strip(), -1, tuple(spans)
-        return texts[source][span[0] : span[1]], source, tuple(spans)
+        return one_line(texts[source][span[0] : span[1]]), source, tuple(spans)
 
     def _sampled(
         self, question: str, own: _Own, below: Tensor, rows: Rows, b: int
@@ -404,7 +405,7 @@ def _likeliest(
         if probability > 0:
             k, (first, extra) = index // (size * width), divmod(index % (size * width), width)
             window = windows[k]
-            said = texts[k][window.starts[first] : window.ends[first + extra]]
+            said = one_line(texts[k][window.starts[first] : window.ends[first + extra]])
             out.append((said, probability))
     return out
 

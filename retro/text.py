@@ -20,6 +20,11 @@ def normalise_answer(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
+def one_line(text: str) -> str:
+    """A text whose lines may be broken anywhere, with single blanks."""
+    return " ".join(text.split())
+
+
 def accepted_answers(given: Any) -> list[str]:
     """The ``answers`` of a question's row: a string is one answer, nothing is none at all.
 

