@@ -127,10 +127,14 @@ class Ranker:
 
     def rank(self, question: str, found: Neighbours, idf: Idf, k: int | None = None) -> Neighbours:
         """The ``k`` likeliest neighbours (default: all), likeliest first, with this score; those
-        that describe the identifier that was asked about have more of it, and others come last."""
+        that describe the identifier that was asked about have more of it, and others come last.
+        Of several that say the same word for word, as versions of one document do, the likeliest
+        is one of the ``k``: one text in ten copies would be ten votes, and leave no place."""
         headed = [HEADED[by] for by in headed_by(question, found.titles)]
         scores = (self.score(features(question, found, idf)) + headed).astype(np.float32)
-        order = np.argsort(-scores, kind="stable")[:k]
+        order = np.argsort(-scores, kind="stable")
+        if k is not None:
+            order = _distinct(order, found.texts)[:k]
         return replace(found.select(order.tolist()), scores=scores[order])
 
     def save(self, file: Path) -> None:
@@ -161,6 +165,14 @@ class Ranker:
                 data_hash=str(held["data_hash"]),
                 statistics=dict(held["statistics"]),
             )
+
+
+def _distinct(order: NDArray[np.int64], texts: Sequence[str]) -> NDArray[np.int64]:
+    """Those whose text is not that of an earlier one."""
+    first: dict[str, int] = {}
+    for place in order.tolist():
+        first.setdefault(" ".join(texts[place].casefold().split()), place)
+    return np.fromiter(first.values(), np.int64, len(first))
 
 
 def _numbers(values: Sequence[float], count: int) -> tuple[float, ...]:

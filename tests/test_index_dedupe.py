@@ -38,10 +38,12 @@ def test_case_and_spacing_make_no_other_text() -> None:
 def test_the_first_of_near_copies_stays() -> None:
     assert left_out(
         PASSAGE,
-        PASSAGE.replace("thin", "slender"),
+        PASSAGE.replace("over the river", "over a river"),
         PASSAGE.replace(".", " ."),
-        "copied: " + PASSAGE,
-    ) == [f"'d{n}' is a near duplicate of 'd0'" for n in (1, 2, 3)]
+        "and " + PASSAGE,
+        PASSAGE.replace("single ", ""),
+        " ".join([*PASSAGE.split()[16:], *PASSAGE.split()[:16]]),
+    ) == [f"'d{n}' is a near duplicate of 'd0'" for n in (1, 2, 3, 4, 5)]
 
 
 def test_texts_that_differ_in_a_fact_stay() -> None:
@@ -53,9 +55,20 @@ def test_texts_that_differ_in_a_fact_stay() -> None:
             PASSAGE.replace("Hayruddin", "Sinan"),
             PASSAGE.replace("it fell", "it never fell"),
             PASSAGE.replace("single", "second"),
+            PASSAGE.replace("thin", "slender"),
+            PASSAGE.replace("powder", "grain"),  # a word that stands elsewhere
+            PASSAGE.replace("summer.", "summer. It is closed while they leap."),
         )
         == []
     )
+
+
+def test_what_was_added_to_a_long_text_is_kept() -> None:
+    """The current constitution of a club was left out for a copy of the one before."""
+    rules = " ".join(f"Rule w{n} holds on the day w{n + 1} of the year." for n in range(200))
+    assert left_out(rules, rules.replace("w99 of", "w99, not w98, of"), f"{rules} {rules}") == [
+        "'d2' is a near duplicate of 'd0'"
+    ]
 
 
 def test_a_text_that_lost_half_of_it_or_is_short_stays() -> None:
@@ -80,26 +93,38 @@ def test_the_nearest_of_all_earlier_texts_is_found() -> None:
     """By comparing each with all before it, in place of those that have a band in common."""
     rng = random.Random(0)
     texts = [" ".join(f"w{n}" for n in range(300))]
-    for n in range(300):
+    for _ in range(300):
         cut = rng.randrange(300)
         words = rng.choice(texts).split()[:cut] + rng.choice(texts).split()[cut:]
         for _ in range(rng.randint(0, 6)):
-            words[rng.randrange(300)] = f"x{n}"
+            words[rng.randrange(300)] = rng.choice(["the", "of", "and", "with"])
         texts.append(" ".join(words))
-    kept: list[tuple[int, RMinHash]] = []
+    kept: list[tuple[int, RMinHash, set[str]]] = []
     expected = []
     for n, text in enumerate(texts):
         split = text.split()
         sketch = RMinHash(128, 1)
-        sketch.update([" ".join(split[i : i + 3]) for i in range(len(split) - 2)])
-        similarity, near = max(((sketch.jaccard(s), -m) for m, s in kept), default=(0.0, 0))
+        triples = [" ".join(split[i : i + 3]) for i in range(len(split) - 2)]
+        sketch.update(triples)
+        near = [(sketch.jaccard(s), -m) for m, s, held in kept if not says_more(triples, held)]
+        similarity, place = max(near, default=(0.0, 0))
         if similarity >= THRESHOLD:
-            expected.append(f"'d{n}' is a near duplicate of 'd{-near}'")
+            expected.append(f"'d{n}' is a near duplicate of 'd{-place}'")
         else:
-            kept.append((n, sketch))
-    assert 50 < len(expected) < 250
+            kept.append((n, sketch, set(triples)))
+    assert 20 < len(expected) < 280
     items = without_near_duplicates(documents(*texts))
     assert [item.reason for item in items if isinstance(item, Skipped)] == expected
+
+
+def says_more(triples: list[str], held: set[str]) -> bool:
+    """Whether a word that says something has no triple in common with the other text."""
+    for i, triple in enumerate(triples):
+        around = triples[max(0, i - 2) : i + 1]
+        if triple.split()[0] not in dedupe.EMPTY_WORDS and not held.intersection(around):
+            return True
+    last = [(triples[-2:], triples[-1].split()[1]), (triples[-1:], triples[-1].split()[2])]
+    return any(w not in dedupe.EMPTY_WORDS and not held.intersection(t) for t, w in last)
 
 
 @pytest.mark.parametrize("reads", [distinct, without_near_duplicates])

@@ -122,6 +122,14 @@ def test_what_describes_the_identifier_comes_first_and_another_one_last() -> Non
     assert only("nearness").rank("How large is mem?", both, idf).titles[0] == titles[0]
 
 
+def test_of_texts_that_say_the_same_the_likeliest_is_read() -> None:
+    ranker = only("nearness")
+    copies = found("Two years.", "two  years.", "Three years.", distances=(0.3, 0.2, 0.4))
+    assert ranker.rank("How long?", copies, idf, k=3).texts == ("two  years.", "Three years.")
+    assert ranker.rank("How long?", copies, idf, k=1).texts == ("two  years.",)
+    assert len(ranker.rank("How long?", copies, idf)) == 3  # all of one document
+
+
 def test_a_ranker_is_stored_whole(tmp_path: Path) -> None:
     made = replace(only("cover"), data_hash="x", statistics={"num_questions": 3.0})
     made.save(tmp_path / "ranker.json")
