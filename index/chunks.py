@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 CHUNK_SIZE = 64
 """Tokens in a chunk, as in RETRO (section 2.1)."""
 PIECE = 1_000_000
+LONGEST_WORD = 24
+POINTS = ".,:"
+"""Stand within a number."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,36 @@ def _joined(pieces: Sequence[str], encodings: Sequence[Any]) -> TokenizedText:
         for encoding, begin in zip(encodings, begins, strict=False)
     ]
     return TokenizedText(np.concatenate(ids), np.concatenate(offsets))
+
+
+def whole_words(text: str, start: int, end: int) -> tuple[int, int]:
+    """Where some characters of a text begin and end with the words at their ends whole: a chunk
+    ends after a token, and "2|010" is another year. What goes on for more than ``LONGEST_WORD``
+    characters is no word."""
+    before, behind = start, end
+    while before > max(0, start - LONGEST_WORD) and _within_word(text, before):
+        before -= 1
+    while behind < min(len(text), end + LONGEST_WORD) and _within_word(text, behind):
+        behind += 1
+    return (
+        start if _within_word(text, before) else before,
+        end if _within_word(text, behind) else behind,
+    )
+
+
+def _within_word(text: str, place: int) -> bool:
+    """Whether a word or a number goes on there."""
+    around = [*text[max(0, place - 2) : place].rjust(2), *text[place : place + 2].ljust(2)]
+    far, before, at, behind = around
+    if _in_word(before) and _in_word(at):
+        return True
+    return (far.isdigit() and before in POINTS and at.isdigit()) or (
+        before.isdigit() and at in POINTS and behind.isdigit()
+    )
+
+
+def _in_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
 
 
 def num_chunks(num_tokens: int, chunk_size: int = CHUNK_SIZE) -> int:

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.arrays import Array, ArrayWriter, give_back, mapped
-from index.chunks import CHUNK_SIZE, TokenizedText, cut
+from index.chunks import CHUNK_SIZE, TokenizedText, cut, whole_words
 from index.errors import UserError
 from index.sources import Document
 from index.where import Origin
@@ -100,9 +100,10 @@ class TokenStore:
         return np.asarray(self._offsets[self._window(chunk_id)], dtype=np.int64)
 
     def span(self, chunk_id: int) -> tuple[int, int, int]:
-        """``(document_row, start, end)``: characters of the [N, F] window in the document."""
-        window = self._window(chunk_id)
-        return (self.document_row(chunk_id), *self._characters(window))
+        """``(document_row, start, end)``: characters of the [N, F] window in the document, words
+        at its ends whole."""
+        row, window = self.document_row(chunk_id), self._window(chunk_id)
+        return (row, *whole_words(self.document(row).text, *self._characters(window)))
 
     def chunk_span(self, chunk_id: int) -> tuple[int, int, int]:
         """``(document_row, start, end)``: characters of the chunk N alone in the document."""

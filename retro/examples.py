@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from index.chunks import CHUNK_SIZE, cut, tokenize
+from index.chunks import CHUNK_SIZE, cut, tokenize, whole_words
 from index.errors import UserError
 from index.sections import Section
 from index.sources import Document
@@ -51,7 +51,8 @@ class WindowTable:
         documents = list(documents)
         for row, found in enumerate(tokenize(windower.decoder, [d.text for d in documents])):
             begin, document = len(texts), documents[row]
-            for start, end in window_characters(found.offsets, document.sections, chunk_size):
+            for window in window_characters(found.offsets, document.sections, chunk_size):
+                start, end = whole_words(document.text, *window)
                 texts.append(document.text[start:end])
                 headings.append(document.title_at(start))
                 titles.append(document.title)

@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from index_fakes import tiny_tokenizer
 
-from index.chunks import chunk_lens, tokenize, tokenizer_fingerprint
+from index.chunks import (
+    LONGEST_WORD,
+    chunk_lens,
+    tokenize,
+    tokenizer_fingerprint,
+    whole_words,
+)
 
 
 @given(num_tokens=st.integers(0, 5000), chunk_size=st.integers(1, 128))
@@ -16,6 +22,43 @@ def test_chunks_hold_all_tokens_and_only_the_last_is_short(
     assert sum(lens) == num_tokens
     assert all(size == chunk_size for size in lens[:-1])
     assert all(0 < size <= chunk_size for size in lens)
+
+
+@pytest.mark.parametrize(
+    ("cut", "whole"),
+    [
+        ("built in |20|14, they", "2014"),
+        ("built in 2|01|4, they", "2014"),
+        ("some |332|,137 were", "332,137"),
+        ("some |332,|137 were", "332,137"),
+        ("some 332|,13|7 were", "332,137"),
+        ("at 8|:3|0 it", "8:30"),
+        ("the wor|k_m|em is", "work_mem"),
+        ("the |word|, and", "word"),
+        ("the| word |and", " word "),
+        ("ends in |2014.| Then", "2014."),
+        ("ends in |2014|. 3 more", "2014"),
+        ("|whole|", "whole"),
+        ("|wh|ole", "whole"),
+        ("who|le|", "whole"),
+        (f"{'x' * 30}|y|{'z' * 30}", "y"),
+        (f"{'x' * (LONGEST_WORD - 1)}|y|{'z' * 30}", f"{'x' * (LONGEST_WORD - 1)}y"),
+    ],
+)
+def test_words_and_numbers_at_the_ends_are_whole(cut: str, whole: str) -> None:
+    before, middle, _ = cut.split("|")
+    text = cut.replace("|", "")
+    start, end = whole_words(text, len(before), len(before) + len(middle))
+    assert text[start:end] == whole
+
+
+@given(st.text("a1 .,_", max_size=60), st.integers(0, 60), st.integers(0, 60))
+def test_whole_words_never_lose_a_character(text: str, one: int, other: int) -> None:
+    start, end = sorted((min(one, len(text)), min(other, len(text))))
+    before, behind = whole_words(text, start, end)
+    assert 0 <= before <= start <= end <= behind <= len(text)
+    if (before, behind) != (start, end):
+        assert whole_words(text, before, behind)[0] <= before
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=200))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from index_fakes import FACTS, small_index, tiny_tokenizer, write_facts, write_jsonl
 
+from index.chunks import whole_words
 from index.errors import UserError
 from index.fusion import best_places, fuse
 from index.keys import HashingKeyEncoder
@@ -39,9 +40,9 @@ def test_neighbours_are_windows_of_their_documents(retriever: Retriever) -> None
         for row in range(len(found)):
             text = FACTS[found.titles[row]]
             assert found.texts[row] == text[found.starts[row] : found.ends[row]]
-            assert tiny_tokenizer().decode(found.tokens[row]) == found.texts[row]
-            assert found.offsets[row][0, 0] == found.starts[row]
-            assert found.offsets[row][-1, 1] == found.ends[row]
+            first, last = found.offsets[row][0, 0], found.offsets[row][-1, 1]
+            assert tiny_tokenizer().decode(found.tokens[row]) == text[first:last]
+            assert (found.starts[row], found.ends[row]) == whole_words(text, first, last)
 
 
 def test_figures_of_neighbours_are_what_they_say(retriever: Retriever) -> None:
