@@ -4,9 +4,10 @@
 
 The four documents in ``benchmarks/sections`` (a handbook, a manual of three machines, a guide to a
 museum, a gardener's notes) say much of what they say under a heading alone: "Three years, or 15,000
-cups" stands under "Brisa Duo", "Warranty". They are indexed as Markdown, as HTML and as PDF (which
-Chromium prints, and must be there for it), whose headings begin sections (``index.sections``), as a
-file for each part, and as plain text without sections. Asked are 56 questions that they answer and
+cups" stands under "Brisa Duo", "Warranty". They are indexed as Markdown, as HTML, as PDF (which
+Chromium prints, and must be there for it) and as plain text with its headings told in three ways,
+whose headings begin sections (``index.sections``), as a file for each part, and as rows, which have
+no sections. Asked are 56 questions that they answer and
 18 that they do not. Printed is, for each form, how many were answered rightly, wrongly, and though
 there is no answer. Documents and questions were made up for this. Some three minutes a form on one
 core.

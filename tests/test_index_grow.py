@@ -254,7 +254,7 @@ def test_adding_leaves_out_what_a_build_leaves_out(tmp_path: Path) -> None:
     """Copies in other case, and near duplicates, once came in by the back door of ``add``."""
     first = [ROWS[0] | {"text": LONG}, ROWS[1]]
     more = [
-        {"id": "near", "text": LONG.replace("rust.", "rust well.")},
+        {"id": "near", "text": f"And {LONG}"},
         {"id": "capitals", "text": ROWS[1]["text"].upper()},
         ROWS[3],
     ]
