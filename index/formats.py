@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from io import BytesIO
@@ -27,7 +28,7 @@ from index import (
     xlsx,
 )
 from index.dates import iso_date
-from index.documents import File, Item, Skipped, documents, named, row
+from index.documents import WHOLE_BYTES, File, Item, Skipped, documents, named, row
 
 
 def _read_txt(file: File) -> Iterator[Item]:
@@ -60,10 +61,41 @@ def _read_pdf(file: File) -> Iterator[Item]:
 
 
 def _read_eml(file: File) -> Iterator[Item]:
-    title, date, text, left_out = mail.extract(file.read())
-    yield from documents(file, title or file.title, [text], iso_date(date))
-    if left_out:
+    read = mail.extract(file.read())
+    yield from documents(file, read.subject or file.title, [read.text], iso_date(read.date))
+    if left_out := read.attachments:
         yield Skipped(file.source, f"attachments left out: {', '.join(left_out)}", kept=True)
+
+
+def _read_mbox(file: File) -> Iterator[Item]:
+    """A document a message; how many attachments and what else was left out is told at the end."""
+    number = attachments = others = 0
+    for number, data in enumerate(mail.messages(file.stream, WHOLE_BYTES), 1):
+        read = _mail(data)
+        attachments += len(read.attachments)
+        others += not read.text
+        if read.text:
+            name, title = f"{file.name}!/{read.id or number}", read.subject or file.title
+            yield from named(name, title, [read.text], file.source, date=iso_date(read.date))
+    counted = {"attachments": attachments, "messages that cannot be read": others}
+    if told := " and ".join(f"{count:,} {what}" for what, count in counted.items() if count):
+        yield Skipped(file.source, f"{told} left out", kept=others < number)
+
+
+def _mail(data: bytes) -> mail.Mail:
+    try:
+        return mail.extract(data)
+    except Exception:  # whatever the library says to one hostile message, it ends no mailbox
+        return mail.Mail("", "", "", [], "")
+
+
+def _read_unnamed(file: File) -> Iterator[Item]:
+    """A file whose name has no ending, by how it begins; plain text if by nothing else."""
+    stream = file.seekable()
+    head = stream.read(BEGINNING)
+    stream.seek(0)
+    kind = next((kind for kind, begins in BEGINS.items() if begins.match(head)), ".txt")
+    yield from READERS[kind](file)
 
 
 def _office(kind: ModuleType, file: File) -> Iterator[Item]:
@@ -97,6 +129,14 @@ def _article(file: File, page: wiki.Page) -> Iterator[Item]:
     return named(f"{file.name}!/{page.title}", page.title, [text], place, date=date)
 
 
+BEGINNING = 256
+BEGINS = {
+    ".mbox": re.compile(rb"From \S+.*\d{4}\r?\n[\w-]+:"),
+    ".pdf": re.compile(rb"%PDF-"),
+    ".html": re.compile(rb"\s*(?:<!doctype html|<html)", re.IGNORECASE),
+}
+"""The first bytes of files whose names tell no type, as those of Thunderbird's mailboxes."""
+
 READERS: dict[str, Callable[[File], Iterator[Item]]] = {
     ".txt": _read_txt,
     ".md": partial(_page, markdown),
@@ -105,6 +145,7 @@ READERS: dict[str, Callable[[File], Iterator[Item]]] = {
     ".htm": partial(_page, html),
     ".epub": partial(_office, epub),
     ".eml": _read_eml,
+    ".mbox": _read_mbox,
     ".csv": _read_csv,
     ".tsv": _read_csv,
     ".jsonl": jsonl.read,
@@ -117,6 +158,6 @@ READERS: dict[str, Callable[[File], Iterator[Item]]] = {
     ".odp": partial(_office, odf),
     ".parquet": _read_parquet,
     ".xml": _read_wiki,
-    "": _read_txt,
+    "": _read_unnamed,
 }
 """By the end of the name; a reader may raise whatever its library does."""

@@ -13,7 +13,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from index import xlsx
+from index import mail, xlsx
 from index.documents import Document, Skipped
 from index.sources import read_documents
 
@@ -157,6 +157,43 @@ def test_an_email_tells_who_wrote_it_and_when(tmp_path: Path, kind: str, body: s
         "We move to Zürich.",
     ]
     assert (note.reason, note.kept) == ("attachments left out: plan.pdf", True)
+
+
+def mailbox(*mails: bytes) -> bytes:
+    return b"".join(b"From ann@a.example Tue Mar  3 09:30:00 2026\n" + m + b"\n\n" for m in mails)
+
+
+def test_a_mailbox_holds_a_document_a_message(tmp_path: Path) -> None:
+    first = fakes.MAIL.format(kind="plain", body="We move.")
+    first = first.replace("MIME", "Message-ID: <m1@a>\r\nMIME")
+    second = b"From: Ben <ben@b.example>\n\nOn Monday we met.\nFrom then on\n\n>From here too.\n"
+    box = mailbox(first.encode(), second, b"no message")
+    for name in ("a.mbox", "Inbox"):
+        documents, [note] = read(tmp_path / name, box)
+        assert [d.id for d in documents[:2]] == [f"{name}!/m1@a", f"{name}!/2"]
+        assert [d.title for d in documents[:2]] == ["The move", name.removesuffix(".mbox")]
+        assert documents[0].date == "2026-03-03"
+        assert documents[1].text.endswith("On Monday we met.\nFrom then on\n\nFrom here too.")
+        assert note.kept
+        assert note.reason == "1 attachments and 1 messages that cannot be read left out"
+    assert read(tmp_path / "b.mbox", b"")[1][0].reason == "empty"
+    assert not read(tmp_path / "c.mbox", b"Just words.\n")[1][0].kept
+
+
+def test_long_messages_of_a_mailbox_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("index.mail.LINE", 8)
+    box = io.BytesIO(b"From a\nFrom: b\n\n" + b"words " * 20 + b"\n\nFrom c\nFrom: d\n\nend\n")
+    first, second = mail.messages(box, 40)
+    assert first == (b"From: b\n\n" + b"words " * 20)[: len(first)]
+    assert 30 < len(first) <= 40
+    assert second == b"From: d\n\nend\n"
+
+
+def test_files_without_an_ending_are_what_they_begin_with(tmp_path: Path) -> None:
+    page = b"\n<!DOCTYPE html><title>The camel</title><p>has a hump"
+    assert read(tmp_path / "page", page)[0][0].title == "The camel"
+    assert read(tmp_path / "paper", fakes.pdf([["a hump"]], title="Camels"))[0][0].title == "Camels"
+    assert read(tmp_path / "note", b"From 2020 on, camels drink.")[0][0].title == "note"
 
 
 def test_what_has_no_header_is_no_email(tmp_path: Path) -> None:
