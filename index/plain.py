@@ -17,7 +17,10 @@ LONGEST = 80
 SHORT = 60
 """Characters of the longest one that nothing marks but empty lines, and of no paragraph."""
 FEW = 4
-"""Words of the longest one that ends with a colon."""
+"""Words of the longest one that nothing marks but empty lines and that ends with a colon; letters
+of the shortest one in capitals."""
+MARGIN = 4
+"""Blanks before one that nothing marks but empty lines, at most."""
 HELD = 1 << 16
 """Characters that are held until it is known what follows them."""
 
@@ -137,15 +140,15 @@ class _Lines:
 
     def _capitals(self, i: int) -> int:
         words, below = self.words[i], self.words[self._next(i)]
-        long = sum(map(str.isalpha, words)) >= FEW
-        title = long and words == words.upper() and _TITLE.fullmatch(words)
+        capitals = words == words.upper() != words.lower()
+        title = capitals and sum(map(str.isalpha, words)) >= FEW and _TITLE.fullmatch(words)
         return int(bool(title) and below != below.upper())
 
     def _alone(self, i: int) -> int:
         """Between empty lines, and what follows is a paragraph."""
         words, below = self.words[i], self._next(i)
         title = words[0].isupper() and len(words) <= SHORT and words[-1] not in ".,;!?"
-        if not title or not self._empty(i + 1) or _indent(self.lines[i]) > FEW:
+        if not title or not self._empty(i + 1) or _indent(self.lines[i]) > MARGIN:
             return 0
         if words[-1] == ":" and len(words.split()) > FEW:
             return 0

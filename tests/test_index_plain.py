@@ -61,6 +61,7 @@ def test_a_heading_before_a_paragraph(line: str, level: int) -> None:
         "Oats\n\nMilk\n\nHoney",
         f"WARNING: HOT\n\n{BODY}",
         f"Note\n\n{BODY}",
+        "第一天的天气很好\nBrisa Duo",
         "ALL OF THIS IS SAID\nIN CAPITALS AND GOES\nON FOR LINES",
         f"Chapter three tells more\nof it\n\n{BODY}",
         f"1. Introduction . . . . . 3\n\n{BODY}",
