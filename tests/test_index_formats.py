@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import json
 import time
 import zipfile
 from pathlib import Path
@@ -157,6 +158,31 @@ def test_an_email_tells_who_wrote_it_and_when(tmp_path: Path, kind: str, body: s
         "We move to Zürich.",
     ]
     assert (note.reason, note.kept) == ("attachments left out: plan.pdf", True)
+
+
+def test_a_notebook_tells_its_words_its_code_and_what_was_printed(tmp_path: Path) -> None:
+    cells = [
+        {"cell_type": "markdown", "source": ["# Camels\n", "\n", "How *far* they walk."]},
+        {
+            "cell_type": "code",
+            "source": "x = a * b * c",
+            "outputs": [
+                {"output_type": "stream", "text": ["42 km\n"]},
+                {"data": {"text/plain": ["'far'"], "image/png": "iVBOR"}},
+                {"ename": "ValueError"},
+            ],
+        },
+        {"cell_type": "markdown", "source": "## End\nThey rest."},
+    ]
+    [document], _ = read(tmp_path / "a.ipynb", json.dumps({"cells": cells}).encode())
+    assert document.title == "Camels"
+    assert document.text.split() == (
+        "How far they walk. x = a * b * c 42 km 'far' End They rest.".split()
+    )
+    assert document.title_at(len(document.text) - 1) == "Camels › End"
+    for content in (b"{}", b"[1", b'{"cells": [{"cell_type": "code"}]}', b'{"cells": 5}'):
+        [skipped] = read(tmp_path / "b.ipynb", content)[1]
+        assert "no notebook" in skipped.reason
 
 
 def mailbox(*mails: bytes) -> bytes:

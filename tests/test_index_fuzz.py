@@ -74,6 +74,7 @@ SOUND: dict[str, Callable[[], bytes]] = {
     "rst": lambda: RST,
     "html": lambda: HTML,
     "csv": lambda: CSV,
+    "ipynb": lambda: b'{"cells": [{"cell_type": "code", "source": ["a", "b"], "outputs": []}]}',
     "jsonl": lambda: JSONL,
     "pdf": lambda: fakes.pdf([[fakes.Line("The camel", 20)], ["has a hump."]], title="T"),
     "docx": lambda: fakes.docx(
