@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from types import ModuleType
@@ -96,7 +97,7 @@ def _read_unnamed(file: File) -> Iterator[Item]:
     head = stream.read(BEGINNING)
     stream.seek(0)
     kind = next((kind for kind, begins in BEGINS.items() if begins.match(head)), ".txt")
-    yield from READERS[kind](file)
+    yield from READERS[kind](replace(file, stream=stream, on_disk=True))
 
 
 def _office(kind: ModuleType, file: File) -> Iterator[Item]:

@@ -29,9 +29,10 @@ _RULE = re.compile(r"([=\-~^\"*+#_])\1{2,}")
 _UNDER = {"=": 1, "#": 1, "*": 1, "-": 2, "_": 2, "~": 3}
 """The levels of headings by what underlines them; all others have the next one."""
 _CHAPTER = re.compile(
-    r"(?i:chapter|part|article|appendix|annex|section|kapitel|teil|artikel|abschnitt|anhang|§)"
-    r"\s+(?:\d+|(?i:[ivxlc]+)|[A-Z])\b(?!\s+[a-z])"
+    r"(?i:(book|part|chapter|appendix|annex|teil|kapitel|anhang)|(article|artikel|abschnitt)"
+    r"|(section|§))\s+(?:\d+|(?i:[ivxlc]+)|[A-Z])\b(?!\s+[a-z])"
 )
+"""Its groups are the levels: an article has sections."""
 _NUMBERED = re.compile(
     r"\s*((?:\d{1,3}\.|[A-Z]\.(?=\d))+\d{0,3}|\d{1,3}\)|[A-Z][.)]|[IVXLC]{1,6}[.)])\s+(?=\w)"
 )
@@ -120,7 +121,8 @@ class _Lines:
         return _UNDER.get(rule[0], 4) if fits else 0
 
     def _chapter(self, i: int) -> int:
-        return int(bool(_CHAPTER.match(self.words[i])) and self._empty(i + 1))
+        named = _CHAPTER.match(self.words[i])
+        return (named.lastindex or 0) if named and self._empty(i + 1) else 0
 
     def _numbered(self, i: int) -> int:
         """A number of a heading stands above text that does not go on under its words, and not

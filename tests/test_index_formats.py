@@ -219,6 +219,13 @@ def test_files_without_an_ending_are_what_they_begin_with(tmp_path: Path) -> Non
     page = b"\n<!DOCTYPE html><title>The camel</title><p>has a hump"
     assert read(tmp_path / "page", page)[0][0].title == "The camel"
     assert read(tmp_path / "paper", fakes.pdf([["a hump"]], title="Camels"))[0][0].title == "Camels"
+    box = mailbox(fakes.MAIL.format(kind="plain", body="We move.").encode())
+    for name, content in (("page", page), ("note", b"a hump"), ("Inbox", box)):
+        for packed in (f"{name}.gz", f"{name}.zip"):
+            zipped = packed.endswith("zip")
+            held = fakes.zipped({name: content}) if zipped else fakes.gzipped(content)
+            [document], _ = read(tmp_path / packed, held)
+            assert "hump" in document.text or "We move." in document.text
     assert read(tmp_path / "note", b"From 2020 on, camels drink.")[0][0].title == "note"
 
 
