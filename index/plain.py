@@ -29,7 +29,7 @@ _RULE = re.compile(r"([=\-~^\"*+#_])\1{2,}")
 _UNDER = {"=": 1, "#": 1, "*": 1, "-": 2, "_": 2, "~": 3}
 """The levels of headings by what underlines them; all others have the next one."""
 _CHAPTER = re.compile(
-    r"(?i:(book|part|chapter|appendix|annex|teil|kapitel|anhang)|(article|artikel|abschnitt)"
+    r"(?i:(book|part|chapter|appendix|annex|teil|kapitel|anhang)|(article|amendment|artikel|abschnitt)"
     r"|(section|§))\s+(?:\d+|(?i:[ivxlc]+)|[A-Z])\b(?!\s+[a-z])"
 )
 """Its groups are the levels: an article has sections."""

@@ -142,13 +142,16 @@ def _content(file: File) -> Iterator[Item]:
 
 
 def _is_known(name: str) -> bool:
+    suffix = _inner_suffix(name)
+    return suffix == ".zip" or suffix in READERS
+
+
+def _inner_suffix(name: str) -> str:
+    """The ending without that of a compression."""
     path = PurePosixPath(name.lower())
-    inner = PurePosixPath(path.stem) if path.suffix in archives.OPENERS else path
-    return path.suffix == ".zip" or inner.suffix in READERS
+    return PurePosixPath(path.stem).suffix if path.suffix in archives.OPENERS else path.suffix
 
 
 def _unknown_type(name: str) -> str:
     known = " ".join([*filter(None, READERS), ".zip"])
-    return (
-        f"type '{PurePosixPath(name).suffix}' is unknown (known: {known}, each also .gz .xz .bz2)"
-    )
+    return f"type '{_inner_suffix(name)}' is unknown (known: {known}, each also .gz .xz .bz2)"

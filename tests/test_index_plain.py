@@ -36,6 +36,7 @@ def headings(text: str) -> list[tuple[int, str]]:
         ("Chapter 3: The unit", 1),
         ("Chapter IV", 1),
         ("Article IV", 2),
+        ("Amendment XIX", 2),
         ("Section 2", 3),
         ("§ 5 Liability", 3),
         ("Cleaning and care", 6),

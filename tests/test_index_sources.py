@@ -92,6 +92,7 @@ def test_what_cannot_be_read_is_reported_and_the_rest_is_read(tmp_path: Path) ->
     (tmp_path / "binary.txt").write_bytes(b"\x7fELF\0\0")
     (tmp_path / "empty.md").write_text("# Only a heading\n")
     (tmp_path / "picture.png").write_bytes(b"png")
+    (tmp_path / "notes.domains.gz").write_bytes(gzip.compress(b"text"))
     rows = '{"text": "good"}\nnot json\n{"title": "no text"}\n{"text": "  "}\n[1]\n'
     (tmp_path / "rows.jsonl").write_text(rows)
     (tmp_path / "dangling.txt").symlink_to(tmp_path / "absent")
@@ -105,6 +106,7 @@ def test_what_cannot_be_read_is_reported_and_the_rest_is_read(tmp_path: Path) ->
         "dangling.txt": "cannot be read: No such file",
         "pipe.txt": "not a regular file",
         "picture.png": "type '.png' is unknown",
+        "notes.domains.gz": "type '.domains' is unknown",
         "rows.jsonl:2": "not JSON",
         "rows.jsonl:3": "no 'text'",
         "rows.jsonl:4": "empty",
