@@ -108,7 +108,7 @@ def test_two_sides_that_disagree_are_shown_with_what_each_says(world: tiny.World
 def test_json_is_one_line_with_all_of_the_answer(
     world: tiny.World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    question = "Who built the first piano?"  # its two windows are not of one place
+    question = "Where was Marie Curie born?"  # its two windows are not of one place
     assert ask(world, "--json", "-k", "2", question) == cli.DONE
     (line,) = lines(capsys)
     answer = json.loads(line)
