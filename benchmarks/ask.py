@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,9 @@ def warm(index: Path, questions: list[str]) -> dict[str, float]:
     with_dropout, without = [], []
     for question in questions:
         drafter.num_samples = samples
-        with_dropout.append(_milliseconds(lambda q=question: answerer.answer(q)))
+        with_dropout.append(_milliseconds(partial(answerer.answer, question)))
         drafter.num_samples = 0
-        without.append(_milliseconds(lambda q=question: _drafted(answerer, q)))
+        without.append(_milliseconds(partial(_drafted, answerer, question)))
     return {
         "warm_ms_median": statistics.median(with_dropout),
         "warm_ms_p90": statistics.quantiles(with_dropout, n=10)[-1],

@@ -62,14 +62,16 @@ def main() -> None:
     questions = [q.question for q in sample(read_questions(given.questions), given.limit)]
     pairs = [(q, typed) for q in questions if (typed := misspelt(q, rng)) != q]
     config = RetroConfig.from_pretrained(DEFAULT_CHECKPOINT)
+    assert config.encoder_name
+    assert config.base_name
     is_word = load_windower(config.encoder_name, config.base_name).is_word
     retriever = Retriever.open(given.index)
-    unasked = sum(retriever.respelt(q, is_word) is not None for q in questions)
+    unasked = sum(bool(retriever.spelling(q, is_word).respelt) for q in questions)
     start = time.perf_counter()
-    told = [(retriever.respelt(typed, is_word), q) for q, typed in pairs]
+    told = [(retriever.spelling(typed, is_word).respelt, q) for q, typed in pairs]
     spent = time.perf_counter() - start
-    meant = sum(said is not None and fold(said) == fold(q) for said, q in told)
-    none = sum(said is None for said, _ in told)
+    meant = sum(fold(said) == fold(q) for said, q in told if said)
+    none = sum(not said for said, _ in told)
     found = {"as written": len(questions), "suggested": unasked, "slips": len(pairs)}
     found |= {"meant": meant, "none": none, "another": len(pairs) - meant - none}
     print(json.dumps(found | {"ms": round(1000 * spent / len(pairs), 1)}))
