@@ -64,7 +64,7 @@ def _read_pdf(file: File) -> Iterator[Item]:
 
 def _read_eml(file: File) -> Iterator[Item]:
     read = mail.extract(file.read())
-    yield from documents(file, read.subject or file.title, [read.text], iso_date(read.date))
+    yield from _letter(file, file.name, read)
     if left_out := read.attachments:
         yield Skipped(file.source, f"attachments left out: {', '.join(left_out)}", kept=True)
 
@@ -77,11 +77,15 @@ def _read_mbox(file: File) -> Iterator[Item]:
         attachments += len(read.attachments)
         others += not read.text
         if read.text:
-            name, title = f"{file.name}!/{read.id or number}", read.subject or file.title
-            yield from named(name, title, [read.text], file.source, date=iso_date(read.date))
+            yield from _letter(file, f"{file.name}!/{read.id or number}", read)
     counted = {"attachments": attachments, "messages that cannot be read": others}
     if told := " and ".join(f"{count:,} {what}" for what, count in counted.items() if count):
         yield Skipped(file.source, f"{told} left out", kept=others < number)
+
+
+def _letter(file: File, name: str, read: mail.Mail) -> Iterator[Item]:
+    title = read.subject or file.title
+    return named(name, title, [read.text], file.source, date=iso_date(read.date))
 
 
 def _mail(data: bytes) -> mail.Mail:

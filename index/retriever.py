@@ -259,16 +259,16 @@ class Retriever:
 
     def _neighbours(self, scored: Scored, order: Ids, k: int | None = None) -> Neighbours:
         chunk_ids = scored.chunk_ids[order]
-        spans = [self.store.span(int(c)) for c in chunk_ids]
-        documents = [self.store.document(row) for row, _, _ in spans]
+        spans = (self.store.span(int(c)) for c in chunk_ids)
+        placed = [(self.store.document(row), start, end) for row, start, end in spans]
         return Neighbours(
             chunk_ids=chunk_ids,
-            doc_ids=tuple(d.id for d in documents),
-            titles=tuple(d.title_at(a) for d, (_, a, _) in zip(documents, spans, strict=True)),
-            trusts=tuple(d.trust for d in documents),
-            texts=tuple(d.text[a:b] for d, (_, a, b) in zip(documents, spans, strict=True)),
-            starts=np.asarray([start for _, start, _ in spans], dtype=np.int64),
-            ends=np.asarray([end for _, _, end in spans], dtype=np.int64),
+            doc_ids=tuple(d.id for d, _, _ in placed),
+            titles=tuple(d.title_at(start) for d, start, _ in placed),
+            trusts=tuple(d.trust for d, _, _ in placed),
+            texts=tuple(d.text[start:end] for d, start, end in placed),
+            starts=np.asarray([start for _, start, _ in placed], dtype=np.int64),
+            ends=np.asarray([end for _, _, end in placed], dtype=np.int64),
             tokens=tuple(self.store.value(int(c)) for c in chunk_ids),
             offsets=tuple(self.store.offsets(int(c)) for c in chunk_ids),
             distances=1 - scored.cosines[order],

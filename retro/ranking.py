@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from index.dedupe import text_digest
 from index.disk import write_atomically
 from index.errors import UserError
 from index.lexical import fold
@@ -169,9 +170,9 @@ class Ranker:
 
 def _distinct(order: NDArray[np.int64], texts: Sequence[str]) -> NDArray[np.int64]:
     """Those whose text is not that of an earlier one."""
-    first: dict[str, int] = {}
+    first: dict[bytes, int] = {}
     for place in order.tolist():
-        first.setdefault(" ".join(texts[place].casefold().split()), place)
+        first.setdefault(text_digest(texts[place]), place)
     return np.fromiter(first.values(), np.int64, len(first))
 
 
