@@ -121,8 +121,8 @@ class Answer:
     candidate: str
     confidence: float
     evidence: tuple[Evidence, ...] = ()
-    signals: dict[str, float] = field(default_factory=dict)
-    timing_ms: dict[str, float] = field(default_factory=dict)
+    signals: dict[str, float] = field(default_factory=dict, hash=False)
+    timing_ms: dict[str, float] = field(default_factory=dict, hash=False)
     promise: Promise | None = None
     sides: tuple[Side, ...] = ()
     promise_void: bool = False

@@ -53,10 +53,11 @@ def build(answerer: Answering, examples: Examples) -> gr.Blocks:
             triggers.append(picked.then)
         for trigger in triggers:
             outputs = [answer, verdict, passages, details]
-            asked = trigger(desk.ask, [box, slider], outputs, **QUIET, **ONE_AT_A_TIME)
-            # The slider may have moved while the model was reading.
-            asked.then(again, [answer, slider], [verdict, passages], **QUIET, queue=False)
-        slider.change(
+            trigger(desk.ask, [box, slider], outputs, **QUIET, **ONE_AT_A_TIME)
+        # The slider may have moved while the model was reading. One event for both, never twice at
+        # once, or the decision for an earlier place of the slider could come last.
+        gr.on(
+            [slider.change, answer.change],
             again,
             [answer, slider],
             [verdict, passages],

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,12 @@ import pytest
 from serve_fakes import ANSWERABLE, BUG, HOSTILE, NEAR_MISS, SLIPPED, FakeAnswerer
 
 from index.errors import UserError
+from serve import render
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+    from retro.types import Answer
 
 # gradio leaves event loops and the socket it tries a port with to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
@@ -157,6 +161,24 @@ def test_the_slider_changes_the_decision_without_the_model(
     move_slider(page, 60)
     page.locator(".ra-declined").wait_for()
     assert len(answerer.asked) == runs
+
+
+def test_a_slow_decision_for_an_earlier_place_of_the_slider_never_comes_last(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = render.verdict
+
+    def verdict(answer: Answer, threshold: float) -> str:
+        time.sleep(0 if threshold == 0.1 else 0.5)
+        return quick(answer, threshold)
+
+    monkeypatch.setattr(render, "verdict", verdict)
+    ask(page, NEAR_MISS)
+    page.locator(".ra-declined").wait_for()
+    move_slider(page, 10)
+    page.locator(".ra-answered").wait_for()
+    page.wait_for_timeout(1_500)
+    assert "I answer from 10 %" in text_of(page, "#ra-verdict")
 
 
 def test_the_slider_moves_by_keyboard(page: Page) -> None:
