@@ -26,7 +26,7 @@ _CODE = ("    ", "\t")
 def joined(lines: Sequence[str], full: float) -> str:
     """Lines of at least ``full`` characters joined with the next one, if the sentence goes on: rows
     of a table may be as long, but a next one begins with a capital or a figure."""
-    return _told(lines, [_goes_on(*pair, full) for pair in pairwise(lines)])
+    return _told(lines, [goes_on(*pair, full) for pair in pairwise(lines)])
 
 
 def unwrapped(text: str, *, code: bool = False) -> str:
@@ -45,22 +45,23 @@ def _paragraph(lines: Sequence[str], code: bool) -> str:
     kept = code and lines[0].startswith(_CODE) and not _ITEM.match(lines[0])
     if longest < LEAST or kept or any(map(_ROW.search, lines)):
         return "\n".join(lines)
-    goes_on = [_goes_on(*pair, FULL * longest) for pair in pairwise(lines)]
-    if 2 * sum(goes_on) >= len(goes_on):
+    joins = [goes_on(*pair, FULL * longest) for pair in pairwise(lines)]
+    if 2 * sum(joins) >= len(joins):
         width = max(len(line.rstrip()) for line in lines)
         more = (_is_full(*pair, width) for pair in pairwise(lines))
-        goes_on = [one or other for one, other in zip(goes_on, more, strict=True)]
-    return _told(lines, goes_on)
+        joins = [one or other for one, other in zip(joins, more, strict=True)]
+    return _told(lines, joins)
 
 
-def _told(lines: Sequence[str], goes_on: Sequence[bool]) -> str:
+def _told(lines: Sequence[str], joins: Sequence[bool]) -> str:
     told = [*lines[:1]]
-    for line, joins in zip(lines[1:], goes_on, strict=True):
-        told += (" ", line.lstrip()) if joins else ("\n", line)
+    for line, joined_on in zip(lines[1:], joins, strict=True):
+        told += (" ", line.lstrip()) if joined_on else ("\n", line)
     return "".join(told)
 
 
-def _goes_on(line: str, following: str, full: float) -> bool:
+def goes_on(line: str, following: str, full: float) -> bool:
+    """Whether a sentence goes on in the next line, for its line is of ``full`` characters."""
     within = following.lstrip()[0].islower() or line.split()[-1].lower() in STOPWORDS
     return len(line.strip()) >= full and within and _may_go_on(line, following)
 

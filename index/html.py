@@ -17,9 +17,11 @@ from index.tables import COLUMNS, REPEATED, sentences, span
 
 SILENT = (
     "script, style, noscript, template, svg, nav, header, footer, aside, form, button, "
-    "a.headerlink, a.hash-link"
+    "a.headerlink, a.hash-link, "
+    "div.toc, dl.toc, ul.toc, ol.toc, div#toc, div.toctree-wrapper, [role=doc-toc]"
 )
-"""Elements whose text is no part of what a page says."""
+"""Elements whose text is no part of what a page says: tables of contents are as DocBook, Sphinx and
+wikis name them."""
 BLOCKS = (
     "address, article, blockquote, br, caption, dd, div, dl, dt, fieldset, figcaption, figure, h1, "
     "h2, h3, h4, h5, h6, hr, li, main, ol, p, pre, section, table, tbody, td, tfoot, th, thead, "

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 
 from index.flow import unwrapped
+from index.running import unpaged, without_contents
 from index.sections import LEVELS, heading, unmarked
 
 LONGEST = 80
@@ -19,6 +21,9 @@ SHORT = 60
 FEW = 4
 """Words of the longest one that nothing marks but empty lines and that ends with a colon; letters
 of the shortest one in capitals."""
+ITEMS = 6
+"""Lines in a row, each alone between empty ones, of a list at least, if one begins with a small
+letter; the last one may be a heading."""
 MARGIN = 4
 """Blanks before one that nothing marks but empty lines, at most."""
 HELD = 1 << 16
@@ -37,6 +42,10 @@ _NUMBERED = re.compile(
     r"\s*((?:\d{1,3}\.|[A-Z]\.(?=\d))+\d{0,3}|\d{1,3}\)|[A-Z][.)]|[IVXLC]{1,6}[.)])\s+(?=\w)"
 )
 _ASIDE = re.compile(r"(?:note|warning|caution|important|tip|example|todo)s?\b", re.IGNORECASE)
+_ENDS = frozenset(".!?")
+_NUMBERED_ENDS = frozenset(".,;:>")
+_ALONE_ENDS = _ENDS | frozenset(",;")
+"""Ends of sentences, and of what is no heading though it has a number or stands alone."""
 _TITLE = re.compile(r"\w[\w\s,&/()'’:?–.-]*[\w):?]")
 _GAP = re.compile(r"\. ?\. ?\.|\S(?:\t| {3})")
 """The dots of a table of contents, or what parts two columns."""
@@ -46,7 +55,7 @@ def extract(pieces: Iterable[str]) -> Iterator[str]:
     """The text that comes in pieces, its headings marked (``index.sections``), without what
     underlines them, its paragraphs whole."""
     held, fresh = "", True
-    for part in (p[i : i + HELD] for p in pieces for i in range(0, len(p), HELD)):
+    for part in (p[i : i + HELD] for p in unpaged(pieces) for i in range(0, len(p), HELD)):
         held += unmarked(part)
         if len(held) > HELD:
             cut, follows = _cut(held)
@@ -70,13 +79,17 @@ class _Lines:
         self.words = [line.strip() for line in self.lines]
         self.rules = [bool(_RULE.fullmatch(words)) for words in self.words]
         self.fresh = fresh
+        self.items = self._items()
 
     def marked(self, count: int | None = None) -> str:
         """The first lines, headings with their marks; a line end behind them where there are
         more."""
         told: list[str] = []
-        lines = iter(range(len(self.lines) if count is None else count))
+        said = without_contents(self.lines[:count])
+        lines = iter(range(len(said)))
         for i in lines:
+            if not said[i]:
+                continue
             level = self._level(i)
             told.append(heading(level, self.words[i].removesuffix(":")) if level else self.lines[i])
             if level and self._under(i):
@@ -95,7 +108,23 @@ class _Lines:
         if self._next(i) < 0 or _GAP.search(words) or _ASIDE.match(words):
             return 0
         kinds = (self._chapter, self._numbered, self._capitals, self._alone)
-        return next((level for kind in kinds if (level := kind(i))), 0)
+        return next(
+            (level for kind in kinds[: 1 if i in self.items else 4] if (level := kind(i))), 0
+        )
+
+    def _items(self) -> set[int]:
+        """The lines of lists whose items are parted by empty lines."""
+        items: set[int] = set()
+        said = [i for i, words in enumerate(self.words) if words]
+        for alone, group in groupby(said, lambda i: self._empty(i - 1) and not self._says(i)):
+            run = [*group]
+            if alone and len(run) >= ITEMS and any(self.words[i][0].islower() for i in run):
+                items.update(run[:-1])
+        return items
+
+    def _last(self, i: int) -> str:
+        """The last character within quotation marks."""
+        return self.words[i].rstrip("\"'”’»“")[-1:]
 
     def _empty(self, i: int) -> bool:
         if i < 0:
@@ -129,7 +158,7 @@ class _Lines:
         before the same kind of number, as one of a list does."""
         line = self.lines[i].expandtabs()
         number = _NUMBERED.match(line)
-        if not number or self.words[i][-1] in ".,;:>":
+        if not number or self._last(i) in _NUMBERED_ENDS:
             return 0
         depth = _depth(number)
         if self._empty(i + 1):
@@ -141,23 +170,26 @@ class _Lines:
         return min(1 + depth, LEVELS - 1) if fits else 0
 
     def _capitals(self, i: int) -> int:
-        words, below = self.words[i], self.words[self._next(i)]
+        words, under = self.words[i], self.words[self._next(i)]
         capitals = words == words.upper() != words.lower()
         title = capitals and sum(map(str.isalpha, words)) >= FEW and _TITLE.fullmatch(words)
-        return int(bool(title) and below != below.upper())
+        return int(bool(title) and under != under.upper())
+
+    def _says(self, i: int) -> bool:
+        """Whether a line is of a paragraph, and no item of a list."""
+        long = len(self.words[i]) > SHORT or self._last(i) in _ENDS
+        return long or not self._empty(i + 1)
 
     def _alone(self, i: int) -> int:
         """Between empty lines, and what follows is a paragraph."""
         words, below = self.words[i], self._next(i)
-        title = words[0].isupper() and len(words) <= SHORT and words[-1] not in ".,;!?"
+        title = words[0].isupper() and len(words) <= SHORT and self._last(i) not in _ALONE_ENDS
         if not title or not self._empty(i + 1) or _indent(self.lines[i]) > MARGIN:
             return 0
         if words[-1] == ":" and len(words.split()) > FEW:
             return 0
         before = next((self.words[j] for j in range(i - 1, -1, -1) if self.words[j]), "")
-        said = len(self.words[below]) > SHORT or self.words[below][-1] in ".!?"
-        follows = said or not self._empty(below + 1)
-        return LEVELS if follows and not before.endswith(":") else 0
+        return LEVELS if self._says(below) and not before.endswith(":") else 0
 
 
 def _depth(number: re.Match[str]) -> int:

@@ -22,6 +22,13 @@ def test_text_of_blocks_one_a_line_without_scripts_and_menus() -> None:
     ]
 
 
+def test_a_table_of_contents_says_nothing() -> None:
+    page = """<div class="toc"><p>Table of Contents<dl class="toc"><dt><a href="#a">Legs</a></dl>
+    </div><div class="toctree-wrapper compound"><ul><li>Feet</ul></div><ol class="section-toc"><li>
+    Not one</ol><div id="toc">Humps</div><p class="toc">Words"""
+    assert extract(page) == ("", "Not one\nWords")
+
+
 def test_broken_markup_loses_no_text() -> None:
     assert extract("<p>one <b>two<p>three.") == ("", "one two\nthree.")
     assert extract("just words") == ("", "just words")

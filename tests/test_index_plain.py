@@ -58,10 +58,13 @@ def test_a_heading_before_a_paragraph(line: str, level: int) -> None:
         "1. Fill the tank, which is lifted\n   off at the back\n2. Press",
         f"1. Fill the tank.\n\n{BODY}",
         f"This is all there is to say.\n\n{BODY}",
+        f"3. To ask. “Lunch? I ask for one.”\n\n{BODY}",
+        f'Then: "Indeed."\n\n{BODY}',
         f"Dear Ms Smith,\n\n{BODY}",
         f"a line in lower case\n\n{BODY}",
         f"To clean it, type:\n\nCleaning mode\n\n{BODY}",
         "Oats\n\nMilk\n\nHoney",
+        f"Oats\n\nSALT\n\nMilk\n\nE. Honey\n\nan egg\n\nWATER\n\nand sugar\n\n{BODY}",
         f"WARNING: HOT\n\n{BODY}",
         f"Note\n\n{BODY}",
         "第一天的天气很好\nBrisa Duo",
@@ -84,6 +87,12 @@ def test_no_heading(text: str) -> None:
 def test_capitals_and_numbers_may_stand_right_above_their_text() -> None:
     text = "OPENING HOURS\nMonday to Friday, 8 to 18.\n\n 2. Warranty\n      Three years for all."
     assert headings(text) == [(1, "OPENING HOURS"), (2, "2. Warranty")]
+
+
+def test_the_last_line_of_a_list_may_head_what_follows() -> None:
+    oats = "Oats\n\nSALT\n\nMilk\n\nE. Honey\n\nan egg\n\nWATER"
+    assert headings(f"{oats}\n\n{BODY}") == [(1, "WATER")]
+    assert headings(f"{oats[:4]}\n\n{BODY}") == [(6, "Oats")]
 
 
 def test_what_underlines_a_heading_goes_and_all_else_stays() -> None:

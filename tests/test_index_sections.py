@@ -288,11 +288,11 @@ def test_a_line_that_stands_above_every_page_is_no_heading(tmp_path: Path) -> No
     pages = [
         [
             fakes.Line(f"{n} Annual report" if n % 2 else f"Camels {n}", 18),
-            LONG,
-            f"{LONG} {n}.",
-            LONG,
+            f"{word}. {LONG}",
+            f"{LONG} {word}.",
+            f"{word}, {LONG}",
         ]
-        for n in range(1, 6)
+        for n, word in enumerate(("one", "two", "three", "four", "five"), 1)
     ]
     pages[4][2:2] = [fakes.Line("Legs", 18)]
     document = read(tmp_path / "a.pdf", fakes.pdf(pages, "Zoo"))
