@@ -8,6 +8,7 @@ stop word counts where a capital makes it part of a name ("Xbox One").
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Collection, Sequence
 
 from index.lexical import fold
@@ -30,6 +31,13 @@ _NUMBER = re.compile(r"^(?:[A-Z]\.|\d{1,3}\.)*\d{0,3}[.)]?\s+")
 
 _DOTTED = re.compile(r"(?<!\w)[^\W\d_]\w*(?:[._]+\w+)+")
 """An identifier, also one with its module or object (``Popen.kill``)."""
+
+_SHORT_FOR = re.compile(r"\b(?:stands? for|short for|abbreviat\w+|acronym|full form)\b", re.I)
+_MEANS = re.compile(r"\bmean(?:s|ing)?\b|^what (?:is|are|was|were) (?:an? |the )?\S+\s*\?*$", re.I)
+"""Ask what is behind an abbreviation, or may do so."""
+_LETTERS = re.compile(r"[^\W_]+")
+SHORTEST, LONGEST = 2, 8
+"""Letters of an abbreviation."""
 
 
 def set_apart(question: str, title: str, other: str) -> bool:
@@ -68,6 +76,46 @@ def headed_by(question: str, titles: Sequence[str]) -> list[int]:
     heads = [{*_DOTTED.findall(fold(title))} for title in titles]
     described = any(asked & head for head in heads)
     return [1 if asked & head else -1 if described and head else 0 for head in heads]
+
+
+def spelled_out(question: str, texts: Sequence[str]) -> list[bool]:
+    """For each passage whether it spells out an abbreviation whose meaning is asked: words in a
+    row begin with its letters, but for stop words ("Time and Relative Dimension in Space")."""
+    asked = abbreviations(question)
+    return [any(_spells(short, text) for short in asked) for text in texts]
+
+
+def abbreviations(question: str) -> set[str]:
+    """Those asked about, in small letters; they have two capitals, unless the question has none."""
+    surely = bool(_SHORT_FOR.search(question))
+    if not surely and not _MEANS.search(question.strip()):
+        return set()
+    words = [word for word in _LETTERS.findall(question) if SHORTEST <= len(word) <= LONGEST]
+    if surely and question == question.lower():
+        cues = " ".join(_SHORT_FOR.findall(question)).split()
+        return {word for word in words if word not in STOP and word not in cues}
+    return {word.lower() for word in words if sum(map(str.isupper, word)) > 1}
+
+
+def _spells(short: str, text: str) -> bool:
+    words = _LETTERS.findall(text.lower())
+    return any(
+        word[0] == short[0] and word != short and _goes_on(short[1:], words[place + 1 :])
+        for place, word in enumerate(words)
+    )
+
+
+def _goes_on(letters: str, words: Sequence[str]) -> bool:
+    """Whether the words begin with these letters, in order, but for stop words between them."""
+    left = deque(letters)
+    for word in words:
+        if word[0] == left[0]:
+            left.popleft()
+        elif word not in STOP:
+            return False
+        if not left:
+            return True
+    return False
 
 
 def _told(text: str) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from retro.naming import headed_by, misnamed, set_apart
+from retro.naming import headed_by, misnamed, set_apart, spelled_out
 
 MANUAL = "Operating manual › Brisa {} › Warranty"
 COMMON = ("music", "history", "One")
@@ -66,3 +66,38 @@ def test_what_sets_two_passages_apart() -> None:
     assert set_apart(question, "Xbox One", "Xbox 360: one year of warranty")
     assert not set_apart(question, "Xbox One", "Consoles: the Xbox One has one year of warranty")
     assert not set_apart(question, "Consoles", "Xbox 360: one year of warranty")
+
+
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        ("What does LVM stand for?", "LVM, the Logical Volume Manager, is"),
+        ("what does lvm stand for", "a logical-volume manager"),
+        ("What is the full form of TARDIS?", "Time and Relative Dimension in Space"),
+        ("What does ASCII mean?", "American Standard Code for Information Interchange"),
+        ("What is the RAID?", "a Redundant Array of Independent Disks (RAID)"),
+        ("The ALU is short for what?", "an arithmetic logic unit"),
+    ],
+)
+def test_an_abbreviation_is_spelled_out(question: str, text: str) -> None:
+    assert spelled_out(question, [text, "", f"It is {question}", "Long lines of words"]) == [
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Which LVM is that?",  # not asked for what it means
+        "What does the Left stand for?",  # none
+        "What is Logical?",
+        "what is lvm?",  # may be a word
+        "What does BBC-LVM-XXXXXXXX-2 stand for?".replace("LVM", "LVX"),
+        "",
+    ],
+)
+def test_nothing_is_spelled_out(question: str) -> None:
+    assert spelled_out(question, ["the Logical Volume Manager"]) == [False]

@@ -114,6 +114,13 @@ def test_the_likeliest_come_first_with_their_scores() -> None:
     assert ranked.scores[0] > ranked.scores[1] > 0
 
 
+def test_what_spells_out_the_abbreviation_comes_first() -> None:
+    texts = ("LVM and more LVM", "the Logical Volume Manager")
+    for question, first in (("What does LVM stand for?", 1), ("How old is LVM?", 0)):
+        ranked = only("cover").rank(question, found(*texts, titles=("a", "b")), idf)
+        assert ranked.texts[0] == texts[first]
+
+
 def test_what_describes_the_identifier_comes_first_and_another_one_last() -> None:
     titles = ("hash_mem_multiplier", "Memory", "work_mem (integer)")
     both = found("of work_mem 2", "4 MB", "5 MB", titles=titles, distances=(0.1, 0.2, 0.3))
