@@ -33,7 +33,7 @@ from index.progress import bar
 from index.recipe import Recipe
 from index.request import differences
 from index.reuse import Held, earlier, origin, set_aside, whole_keys
-from index.sources import Document, Skipped
+from index.sources import UNKNOWN_TYPE, Document, Skipped, known_types
 from index.store import StoreWriter, TokenStore
 
 SKIPPED = "skipped.jsonl"
@@ -184,9 +184,10 @@ def _nothing(first: Skipped | None, count: int) -> str:
     if first is None:
         return "no documents in the sources; give files or folders with .txt .md .html .pdf …"
     more = f" (and {count - 1} more)" if count > 1 else ""
+    known = f" ({known_types()})" if first.by == UNKNOWN_TYPE else ""
     return (
         f"nothing to index, all was skipped: {first.source}: {first.reason}{more}; "
-        "mend or convert the files"
+        f"mend or convert the files{known}"
     )
 
 

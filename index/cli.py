@@ -6,6 +6,8 @@ The work is done by the modules beside it.
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,8 +31,8 @@ from index.grow_cli import (
 from index.options import OfTrust, Since, Source, Until, where_of
 from index.weights import EMBEDDER
 
-SHOWN = 20
-"""Skipped files named after a build; `info` names them all."""
+SHOWN, TYPES = 20, 8
+"""Skipped files that are named after a build, and unknown types; `info` names all."""
 
 app = typer.Typer(help="Build a token database from your documents, and look into it.")
 
@@ -75,7 +77,6 @@ def build(
 
     A build that was interrupted goes on where it stood.
     """
-    from index.assemble import read_skipped
     from index.build import build_index
 
     manifest = build_index(
@@ -89,11 +90,8 @@ def build(
         filters=filters_of(trust, language, min_quality, block_words, judge, redact),
         engine=engine,
     )
-    skipped = read_skipped(out)
-    for item in islice(skipped, SHOWN):
-        typer.echo(f"{_verb(item.kept)} {item.source}: {item.reason}", err=True)
-    if more := sum(1 for _ in skipped):
-        typer.echo(f"… and {more} more: retro index info {out}", err=True)
+    for line in _left_out(out):
+        typer.echo(line, err=True)
     typer.echo(describe(out, manifest))
 
 
@@ -159,6 +157,23 @@ def verify(folder: Folder) -> None:
 
 for command in grow_cli.COMMANDS:
     app.command()(command)
+
+
+def _left_out(folder: Path) -> Iterator[str]:
+    """What a build left out, for a person: files of unknown types together, others by name."""
+    from index.assemble import read_skipped
+    from index.sources import UNKNOWN_TYPE, known_types
+
+    unknown = Counter(s.reason for s in read_skipped(folder) if s.by == UNKNOWN_TYPE)
+    others = (s for s in read_skipped(folder) if s.by != UNKNOWN_TYPE)
+    for item in islice(others, SHOWN):
+        yield f"{_verb(item.kept)} {item.source}: {item.reason}"
+    if more := sum(1 for _ in others):
+        yield f"… and {more:,} more: retro index info {folder}"
+    for reason, count in unknown.most_common(TYPES):
+        yield f"skipped {count:,} {'file' if count == 1 else 'files'}: {reason}"
+    if unknown:
+        yield f"({known_types()}; by name: retro index info {folder})"
 
 
 def _verb(kept: bool) -> str:

@@ -21,6 +21,8 @@ from index.manifest import is_index
 
 __all__ = ["Document", "Item", "Skipped", "read_documents"]
 
+UNKNOWN_TYPE = "of unknown types"
+"""What leaves out files that nothing here can read (``Skipped.by``)."""
 MISSING = "needs pip install 'retro-abstain[ingest]'"
 
 
@@ -69,7 +71,8 @@ def _check(source: Path) -> None:
     if source.is_dir():
         return
     if not _is_known(source.name):
-        raise UserError(f"{source}: {_unknown_type(source.name)}; convert it first")
+        what = _unknown_type(source.name)
+        raise UserError(f"{source}: {what} ({known_types()}); convert it first")
     try:
         source.open("rb").close()
     except OSError as error:
@@ -105,7 +108,7 @@ def walk(root: Path, without: Path | None = None) -> Iterator[Path | Skipped]:
 
 def _open(path: Path, name: str) -> Iterator[Item]:
     if not _is_known(path.name):
-        yield Skipped(whole(str(path)), _unknown_type(path.name))
+        yield Skipped(whole(str(path)), _unknown_type(path.name), by=UNKNOWN_TYPE)
         return
     try:
         with path.open("rb") as stream:
@@ -138,7 +141,7 @@ def _content(file: File) -> Iterator[Item]:
     elif file.suffix in READERS:
         yield from READERS[file.suffix](file)
     else:
-        yield Skipped(file.source, _unknown_type(file.name))
+        yield Skipped(file.source, _unknown_type(file.name), by=UNKNOWN_TYPE)
 
 
 def _is_known(name: str) -> bool:
@@ -153,5 +156,9 @@ def _inner_suffix(name: str) -> str:
 
 
 def _unknown_type(name: str) -> str:
-    known = " ".join([*filter(None, READERS), ".zip"])
-    return f"type '{_inner_suffix(name)}' is unknown (known: {known}, each also .gz .xz .bz2)"
+    return f"type '{_inner_suffix(name)}' is unknown"
+
+
+def known_types() -> str:
+    """The ends of the names of files that can be read, for a person."""
+    return f"known: {' '.join([*filter(None, READERS), '.zip'])}, each also .gz .xz .bz2"

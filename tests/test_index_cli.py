@@ -29,14 +29,22 @@ def test_build_names_what_it_left_out(
     monkeypatch.setattr("index.build.load_tokenizer", lambda name: tiny_tokenizer())
     (tmp_path / "docs").mkdir()
     write_facts(tmp_path / "docs")
-    (tmp_path / "docs" / "photo.png").write_bytes(b"x")
+    for name in ("photo.png", "b.png", "c.css", "broken.pdf"):
+        (tmp_path / "docs" / name).write_bytes(b"x")
     out = tmp_path / "out"
     arguments = ["index", "build", str(tmp_path / "docs"), "--out", str(out)]
     assert main([*arguments, "--embedder", "hashing", "--tokenizer", "tiny"]) == 0
     shown = capsys.readouterr()
     assert "5 documents" in shown.out
-    assert "1 skipped" in shown.out
-    assert "photo.png: type '.png' is unknown" in shown.err
+    assert "4 skipped (3 of unknown types)" in shown.out
+    assert "broken.pdf: no PDF" in shown.err
+    assert "skipped 2 files: type '.png' is unknown" in shown.err
+    assert "skipped 1 file: type '.css' is unknown" in shown.err
+    assert "(known: .txt .md .rst .ipynb .html" in shown.err
+    assert f"by name: retro index info {out})" in shown.err
+    assert "photo.png" not in shown.err
+    assert main(["index", "info", str(out)]) == 0
+    assert "photo.png: type '.png' is unknown" in capsys.readouterr().out
 
 
 def test_build_takes_a_faiss_type_and_an_engine(
