@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,6 +34,14 @@ def print_forms(told: str, forms: Iterable[str], measure: Callable[[str, Path], 
     for form in parser.parse_args().form or forms:
         with tempfile.TemporaryDirectory() as folder:
             print(json.dumps({"form": form} | measure(form, Path(folder))), flush=True)
+
+
+def print_pdf(page: Path) -> None:
+    """Puts a PDF in the place of a page of HTML, of the same name without the last ending."""
+    options = "--headless --no-sandbox --disable-gpu --no-pdf-header-footer".split()
+    command = ["chromium", *options, f"--print-to-pdf={page.with_suffix('')}", str(page)]
+    subprocess.run(command, check=True, capture_output=True)
+    page.unlink()
 
 
 def counts(documents: Path, asked: Mapping[str, Sequence[str]], out: Path) -> Counts:

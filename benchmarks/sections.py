@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import fill
 
-from asked import Counts, counts, print_forms, questions
+from asked import Counts, counts, print_forms, print_pdf, questions
 
 HERE = Path(__file__).parent / "sections"
 HEADING = re.compile(r"^(#+) (.*)$", re.MULTILINE)
@@ -104,17 +103,9 @@ def measure(form: str, folder: Path) -> Counts:
         for name, text in FORMS[form](page.stem, page.read_text()).items():
             (documents / name).write_text(text)
     for page in documents.glob("*.pdf.html"):
-        _print(page)
+        print_pdf(page)
     asked = {row["question"]: row["answers"] for row in questions(HERE / "questions.jsonl")}
     return counts(documents, asked, folder / "index")
-
-
-def _print(page: Path) -> None:
-    """Puts a PDF in the place of a page of HTML."""
-    options = "--headless --no-sandbox --disable-gpu --no-pdf-header-footer".split()
-    command = ["chromium", *options, f"--print-to-pdf={page.with_suffix('')}", str(page)]
-    subprocess.run(command, check=True, capture_output=True)
-    page.unlink()
 
 
 if __name__ == "__main__":

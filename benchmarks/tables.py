@@ -3,10 +3,11 @@
     python benchmarks/tables.py
 
 Five small tables are written as Markdown, HTML and CSV, whose rows are indexed as sentences
-(``index.tables``), and as two kinds of plain text: rows with bars, as they stand in Markdown, and a
-line for each cell, as HTML's text gives it. Asked are 47 questions that a cell answers and 14 that
-none does. Printed is, for each form, how many were answered rightly, wrongly, and though there is
-no answer. The tables and questions were made up for this. Some five minutes a form on one core.
+(``index.tables``), as PDF by Chromium, narrow with rules and without any, and as two kinds of plain
+text: rows with bars, as they stand in Markdown, and a line for each cell, as HTML's text gives it.
+Asked are 47 questions that a cell answers and 14 that none does. Printed is, for each form, how
+many were answered rightly, wrongly, and though there is no answer. The tables and questions were
+made up for this. Some two minutes a form on one core; for PDF it needs ``chromium``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from asked import Counts, counts, print_forms
+from asked import Counts, counts, print_forms, print_pdf
 
 Cells = Sequence[Sequence[str]]
 
@@ -156,12 +157,23 @@ def _csv(rows: Cells) -> str:
     return "\n".join(",".join(f'"{cell}"' for cell in row) for row in rows)
 
 
+PDF = (
+    "<meta charset=utf-8><style>{style}</style><title>{{title}}</title><h1>{{title}}</h1>{{table}}"
+)
+RULED = (
+    "table {{border-collapse: collapse; width: 26em}} td, th {{border: 1px solid; padding: 3px}}"
+)
+BARE = "td, th {{padding: 2px 6px; text-align: left; font-weight: normal}}"
+"""Tables of a PDF: narrow and with rules around its cells, or with nothing but space between."""
+
 FORMS: dict[str, tuple[str, str, Callable[[Cells], str]]] = {
     "rows with bars": ("txt", "{title}\n\n{table}\n", _bars),
     "a line for each cell": ("txt", "{title}\n\n{table}\n", _cells),
     "md": ("md", "# {title}\n\n{table}\n", _bars),
     "html": ("html", "<title>{title}</title><h1>{title}</h1>{table}", _html),
     "csv": ("csv", "{table}\n", _csv),
+    "pdf with rules": ("pdf.html", PDF.format(style=RULED), _html),
+    "pdf without rules": ("pdf.html", PDF.format(style=BARE), _html),
 }
 """Ending of the file, the file, and the table in it."""
 
@@ -173,6 +185,8 @@ def measure(form: str, folder: Path) -> Counts:
     for t in TABLES:
         name = f"{t.title.lower().replace(' ', '-')}.{ending}"
         (folder / "docs" / name).write_text(page.format(title=t.title, table=table(t.cells)))
+    for printed in (folder / "docs").glob("*.pdf.html"):
+        print_pdf(printed)
     return counts(folder / "docs", questions(), folder / "index")
 
 

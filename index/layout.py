@@ -72,7 +72,8 @@ class Layout:
     def _seen(self, pages: Iterable[Sequence[Line]]) -> Iterator[Sequence[Line]]:
         for lines in pages:
             for line in lines:
-                self._types[line.size, line.bold] += len(line.text)
+                if line.size:
+                    self._types[line.size, line.bold] += len(line.text)
             yield [line for line in lines if line.text]
 
     def _words(self, line: Line) -> str:
@@ -103,9 +104,9 @@ class Layout:
     def _level(self, line: Line) -> int:
         """Of a heading by the type it is set in, or 0: larger than the text is, or as large and
         bold among what is not."""
-        (size, bold), _ = self._types.most_common(1)[0]
-        if not size or not line.size:
+        if not line.size:
             return 0
+        (size, bold), _ = self._types.most_common(1)[0]
         larger = sum(line.size < times * size for times in LARGER)
         if larger < len(LARGER):
             return larger + 1

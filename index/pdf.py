@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import IO, Any
 
+from index.columns import THIN, Rule, Rules, Table, Word, tables
 from index.documents import Unreadable
 from index.layout import Layout, Line
 from index.sections import unmarked
+from index.tables import are_names, sentences
 
 JOINED = re.compile("[\x02\ufffe]")
 """What PDFium writes where it joined a cut word itself."""
+NAME = re.compile(r"(?:[^\W_].*[^,;({]|[^\W_]|[#№%])")
+"""What may name a column: code does not."""
+RUNNING = 3
+"""Line ends, at most, between a table that goes on in the next page and what stands around it."""
+CHARACTERS, WORDS = 50_000, 5_000
+"""Of a page that is looked through for tables, at most."""
+DRAWINGS, SEGMENTS = 20_000, 10_000
+"""What may be rules, at most: drawings of a page, and lines of one."""
 BOLD = re.compile(r"bold|black|heavy|demi|cmbx", re.IGNORECASE)
 """Names of bold fonts, and TeX's."""
 
@@ -53,29 +64,154 @@ def _pages(pdf: Any, failed: list[Exception]) -> Iterator[list[Line]]:
     """The lines of each page up to one that cannot be read, whose error is noted."""
     from pypdfium2 import PdfiumError
 
+    names: Sequence[str] = []
     try:
         for number in range(len(pdf)):
-            yield _lines(pdf[number])
+            lines, names = _lines(pdf[number], names)
+            yield lines
     except PdfiumError as error:
         failed.append(error)
 
 
-def _lines(page: Any) -> list[Line]:
+def _lines(page: Any, above: Sequence[str]) -> tuple[list[Line], Sequence[str]]:
+    """Those of a page, rows of its tables as sentences (``index.tables``) where it is known what
+    their columns are; and the names of the columns of a table that may go on in the next page.
+    ``above``: those of the page before."""
     words = page.get_textpage()
     text = words.get_text_bounded()
     places = _places(words, text)
+    told = {}
+    for table in _tables(page, words, text, places):
+        may_go_on = text.count("\n", 0, table.start) <= RUNNING
+        rows, names = _told(table, above if may_go_on else [], _is_bold(words, table, places))
+        if rows:
+            told[table.start] = (table.end, rows)
+        above = names if text.count("\n", table.end) <= RUNNING else []
     lines = []
-    begin = 0
+    begin = until = 0
     for line in text.split("\r\n"):
-        letters = [places[begin + i] for i, c in enumerate(line) if c.isalnum()]
-        some = {letters[i * (len(letters) - 1) // 2] for i in range(3)} if letters else set()
-        types = {_type(words, place) for place in some}
-        size = next(iter(types))[0] if len({size for size, _ in types}) == 1 else 0.0
-        lines.append(Line(_clean(line), size, bool(types) and all(b for _, b in types)))
+        end, rows = told.get(begin + len(line) - len(line.lstrip()), (0, []))
+        if end:
+            until = end
+            lines += [Line(_clean(row), 0.0, False) for row in rows]
+        elif begin >= until:
+            lines.append(_line(words, line, places[begin:]))
         begin += len(line) + 2
     words.close()
     page.close()
-    return lines
+    return lines, above
+
+
+def _tables(page: Any, words: Any, text: str, places: Sequence[int]) -> list[Table]:
+    if len(text) > CHARACTERS:
+        return []
+    found = _words(words, text, places)
+    return tables(found, _rules(page)) if len(found) <= WORDS else []
+
+
+def _told(table: Table, above: Sequence[str], bold: bool) -> tuple[Sequence[str], Sequence[str]]:
+    """A table's rows as sentences, and the names of its columns; none where that would be a guess.
+    ``bold``: whether its first row alone is."""
+    rows = table.cells
+    captions = [*takewhile(lambda row: sum(map(bool, row)) < 2, rows)]
+    first, rest = rows[len(captions)], rows[len(captions) + 1 :]
+    names: Sequence[str] = []
+    if bold or first == above or (are_names(first) and all(map(NAME.fullmatch, first))):
+        names = first
+    if len(above) == len(first) and not bold and not captions:
+        names, rest = above, rest if first == above else [first, *rest]
+    elif not names:
+        rest = [first, *rest]
+    said = [*map("".join, captions), *sentences(names, rest)]
+    return (said if names or table.ruled else []), names
+
+
+def _is_bold(words: Any, table: Table, places: Sequence[int]) -> bool:
+    """Whether the first row of several cells is, and the next one is not."""
+    rows = [row for row in table.rows if sum(map(bool, row)) > 1][:2]
+    bold = [
+        all(_type(words, places[word.start])[1] for cell in row for word in cell) for row in rows
+    ]
+    return bold == [True, False]
+
+
+def _line(words: Any, line: str, places: Sequence[int]) -> Line:
+    letters = [place for place, c in zip(places, line, strict=False) if c.isalnum()]
+    some = {letters[i * (len(letters) - 1) // 2] for i in range(3)} if letters else set()
+    types = {_type(words, place) for place in some}
+    size = next(iter(types))[0] if len({size for size, _ in types}) == 1 else 0.0
+    return Line(_clean(line), size, bool(types) and all(bold for _, bold in types))
+
+
+def _rules(page: Any) -> Rules:
+    """The thin lines that are drawn on a page, and the sides of boxes."""
+    from pypdfium2 import raw
+
+    level, upright = [], []
+    for place in range(min(raw.FPDFPage_CountObjects(page.raw), DRAWINGS)):
+        drawn = raw.FPDFPage_GetObject(page.raw, place)
+        if raw.FPDFPageObj_GetType(drawn) == raw.FPDF_PAGEOBJ_PATH:
+            for left, bottom, right, top in _sides(drawn):
+                if top - bottom <= THIN < right - left:
+                    level.append(Rule((bottom + top) / 2, left, right))
+                elif right - left <= THIN < top - bottom:
+                    upright.append(Rule((left + right) / 2, bottom, top))
+    return Rules(level, upright)
+
+
+def _sides(drawn: Any) -> Iterator[tuple[float, float, float, float]]:
+    """What is drawn, if it is thin, else each line of it: left, bottom, right and top."""
+    from ctypes import c_float
+
+    from pypdfium2 import raw
+
+    bounds = [c_float() for _ in range(4)]
+    if not raw.FPDFPageObj_GetBounds(drawn, *bounds):
+        return
+    left, bottom, right, top = (bound.value for bound in bounds)
+    if min(right - left, top - bottom) <= THIN:
+        yield left, bottom, right, top
+        return
+    matrix = raw.FS_MATRIX()
+    raw.FPDFPageObj_GetMatrix(drawn, matrix)
+    x, y = c_float(), c_float()
+    points: list[tuple[float, float]] = []
+    for number in range(min(raw.FPDFPath_CountSegments(drawn), SEGMENTS)):
+        segment = raw.FPDFPath_GetPathSegment(drawn, number)
+        raw.FPDFPathSegment_GetPoint(segment, x, y)
+        points.append(
+            (
+                matrix.a * x.value + matrix.c * y.value + matrix.e,
+                matrix.b * x.value + matrix.d * y.value + matrix.f,
+            )
+        )
+        if raw.FPDFPathSegment_GetType(segment) == raw.FPDF_SEGMENT_MOVETO:
+            points = points[-1:]
+        elif len(points) > 1:
+            (x0, y0), (x1, y1) = points[-2:]
+            yield min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
+        if raw.FPDFPathSegment_GetClose(segment) and len(points) > 1:
+            (x0, y0), (x1, y1) = points[0], points[-1]
+            yield min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
+
+
+def _words(words: Any, text: str, places: Sequence[int]) -> list[Word]:
+    """Those of a page but for lone dots, which lead to the numbers of a table of contents."""
+    found = []
+    for word in re.finditer(r"[^\s.]\S*|\.\S+", text):
+        boxes = [_box(words, places[i]) for i in range(*word.span())]
+        lefts, bottoms, rights, tops = zip(*boxes, strict=True)
+        found.append(Word(word[0], *word.span(), min(lefts), max(rights), min(bottoms), max(tops)))
+    return found
+
+
+def _box(words: Any, place: int) -> tuple[float, float, float, float]:
+    """Left, bottom, right and top of a letter, as high as all of its type."""
+    from pypdfium2 import raw
+
+    box = raw.FS_RECTF()
+    raw.FPDFText_GetLooseCharBox(words.raw, place, box)
+    return box.left, box.bottom, box.right, box.top
 
 
 def _places(words: Any, text: str) -> list[int]:

@@ -40,12 +40,17 @@ def span(told: str) -> int:
 
 def headed(rows: Iterator[tuple[Sequence[str], bool]]) -> Iterator[str]:
     """The sentences of a table in a text, whose rows come with whether the document says that they
-    name the columns. That is seldom said: several words without a digit are taken for names; of
-    two columns the first one may as well name what the second holds."""
+    name the columns. That is seldom said: several words without a digit are taken for names
+    (``are_names``); of two columns the first one may as well name what the second holds."""
     first, said = next(rows, ((), False))
     rest = (cells for cells, _ in rows)
-    names = len(first) > 2 and all(first) and not _digits(first)
-    yield from sentences(first, rest) if said or names else sentences([], chain([first], rest))
+    names = said or are_names(first)
+    yield from sentences(first, rest) if names else sentences([], chain([first], rest))
+
+
+def are_names(cells: Sequence[str]) -> bool:
+    """Whether the cells of a first row are likely to name the columns."""
+    return len(cells) > 2 and all(cells) and not _digits(cells)
 
 
 def sheet(rows: Iterable[Sequence[str]]) -> Iterator[str]:

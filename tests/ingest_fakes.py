@@ -156,10 +156,38 @@ class Line(NamedTuple):
         return f"/{font} {1 if self.scaled else size} Tf {matrix} ({self.text}) Tj "
 
 
+class Cells(NamedTuple):
+    """Cells on one line, which begin at their ``lefts``."""
+
+    texts: Sequence[str]
+    lefts: Sequence[int] = (72, 200, 330)
+    bold: bool = False
+
+    @property
+    def shown(self) -> str:
+        places = zip(self.texts, self.lefts, strict=False)
+        told = " ".join(f"1 0 0 1 {left} {{y}} Tm ({text}) Tj" for text, left in places)
+        return f"/{'B' if self.bold else 'F'} 12 Tf {told} "
+
+
+def rules(lefts: Sequence[int], lines: range) -> str:
+    """What draws rules around the cells on these lines of a page."""
+    heights = [720 - 26 * (n - 0.6) for n in (*lines, lines.stop)]
+    wide, high = lefts[-1] - lefts[0], heights[0] - heights[-1]
+    level = (f"{lefts[0]} {y} {wide} 1 re f" for y in heights)
+    upright = (f"{left} {heights[-1]} m {left} {heights[-1] + high} l S" for left in lefts)
+    return " ".join([*level, *upright])
+
+
 def pdf(
-    pages: Sequence[Sequence[str | Line]], title: str = "", extra: str = "", properties: str = ""
+    pages: Sequence[Sequence[str | Line | Cells]],
+    title: str = "",
+    extra: str = "",
+    properties: str = "",
+    drawn: str = "",
 ) -> bytes:
-    """A PDF of lines of text; ``extra`` goes into the trailer, ``properties`` beside the title."""
+    """A PDF of lines of text; ``extra`` goes into the trailer, ``properties`` beside the title,
+    and ``drawn`` is on each page."""
     kids = " ".join(f"{6 + 2 * n} 0 R" for n in range(len(pages)))
     objects = [
         "<</Type/Catalog/Pages 2 0 R>>",
@@ -171,7 +199,7 @@ def pdf(
     for number, lines in enumerate(pages):
         told = [Line(line) if isinstance(line, str) else line for line in lines]
         shown = "".join(line.shown.format(y=720 - 26 * n) for n, line in enumerate(told))
-        stream = f"BT {shown}ET"
+        stream = f"BT {shown}ET {drawn}"
         font = "/Resources<</Font<</F 3 0 R/B 5 0 R>>>>/MediaBox[0 0 900 800]"
         objects += [
             f"<</Type/Page/Parent 2 0 R{font}/Contents {7 + 2 * number} 0 R>>",
