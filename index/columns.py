@@ -15,7 +15,8 @@ from typing import NamedTuple
 ROWS = 3
 """Rows of a table without rules at least."""
 WIDE = 0.9
-"""Heights of a line that part two columns in one row at least."""
+"""Heights of a line that part two columns in ``OFTEN`` rows at least."""
+OFTEN = 2
 SAME = 1.5
 """Points between places that are one."""
 FAR = 3.0
@@ -62,6 +63,10 @@ class Rules(NamedTuple):
 
     level: Sequence[Rule]
     upright: Sequence[Rule]
+
+
+Row = list[Word]
+Strip = tuple[float, float]
 
 
 class Table(NamedTuple):
@@ -147,17 +152,27 @@ def _filled(words: Sequence[Word], grid: Grid) -> Table | None:
     """The table of a grid, if two of its rows say something in two columns."""
     if len(grid.across) < 3 or len(grid.up) < 3:
         return None
-    rows: list[list[list[Word]]] = [[[] for _ in grid.across[1:]] for _ in grid.up[1:]]
+    (left, *across, right), bands = grid.across, [list[Word]() for _ in grid.up[1:]]
     for word in words:
         x, y = word.middle
-        if grid.across[0] <= x < grid.across[-1] and grid.up[0] <= y < grid.up[-1]:
-            rows[-bisect(grid.up, y)][bisect(grid.across, x) - 1].append(word)
-    rows = [row for row in rows if any(row)]
-    return _told(rows, ruled=True) if sum(sum(map(bool, row)) > 1 for row in rows) > 1 else None
+        if left <= x < right and grid.up[0] <= y < grid.up[-1]:
+            bands[-bisect(grid.up, y)].append(word)
+    strips = [(at, at) for at in across]
+    rows = [row for band in bands if band for row in _parts(band, strips)]
+    table = _told(rows, strips, ruled=True) if rows else None
+    return table if table and sum(sum(map(bool, row)) > 1 for row in table.rows) > 1 else None
 
 
-Row = list[Word]
-Strip = tuple[float, float]
+def _parts(band: Row, strips: Sequence[Strip]) -> list[Row]:
+    """The rows between two rules: more than one where each was written before the next, in two
+    columns."""
+    told: list[Row] = []
+    for row in _joined(_rows(band), strips, []):
+        if told and min(_breadth(told[-1], strips), _breadth(row, strips)) < 2:
+            told[-1] += row
+        else:
+            told.append(row)
+    return told
 
 
 def _rows(words: Sequence[Word]) -> list[Row]:
@@ -196,7 +211,7 @@ def _table(rows: Sequence[Row], levels: Sequence[Rule]) -> Table | None:
     are not written in its columns."""
     strips = _common(rows)
     within = [bool(strips) and not _crosses(row, strips) for row in rows]
-    while rows and not (within[0] and len({_column(word, strips) for word in rows[0]}) > 1):
+    while rows and not (within[0] and _breadth(rows[0], strips) > 1):
         rows, within = rows[1:], within[1:]
     while rows and not within[-1]:
         rows, within = rows[:-1], within[:-1]
@@ -205,12 +220,8 @@ def _table(rows: Sequence[Row], levels: Sequence[Rule]) -> Table | None:
     strips = _without_empty(rows, strips)
     if not strips:
         return None
-    lines = _joined(rows, strips, levels)
-    cells = [
-        [[w for w in row if _column(w, strips) == c] for c in range(len(strips) + 1)]
-        for row in lines
-    ]
-    return _told(cells, ruled=False) if len(cells) >= ROWS else None
+    told = _joined(rows, strips, levels)
+    return _told(told, strips, ruled=False) if len(told) >= ROWS else None
 
 
 def _common(rows: Sequence[Row]) -> list[Strip]:
@@ -226,7 +237,7 @@ def _common(rows: Sequence[Row]) -> list[Strip]:
 
 
 def _strips(rows: Sequence[Row]) -> list[Strip]:
-    """The strips that no row has a word in, and that are wide in one, or right of which each row
+    """The strips that no row has a word in, and that are wide in some, or right of which each row
     begins in one place."""
     if not rows:
         return []
@@ -276,8 +287,13 @@ def _crosses(row: Row, strips: Sequence[Strip]) -> bool:
     )
 
 
+def _breadth(row: Row, strips: Sequence[Strip]) -> int:
+    """How many columns say something."""
+    return len({_column(word, strips) for word in row})
+
+
 def _column(word: Word, strips: Sequence[Strip]) -> int:
-    return sum(word.left >= right for _, right in strips)
+    return sum(word.middle[0] >= right for _, right in strips)
 
 
 def _is_in_order(row: Row) -> bool:
@@ -305,7 +321,13 @@ def _is_between(rule: Rule, row: Row, following: Row) -> bool:
     return below < rule.at < above and rule.begin <= left <= rule.end
 
 
-def _told(rows: Sequence[Sequence[Sequence[Word]]], ruled: bool) -> Table:
-    words = [word for row in rows for cell in row for word in cell]
-    cells = [[sorted(cell, key=lambda word: word.start) for cell in row] for row in rows]
+def _told(rows: Sequence[Row], strips: Sequence[Strip], ruled: bool) -> Table:
+    words = [word for row in rows for word in row]
+    cells = [
+        [
+            sorted((w for w in row if _column(w, strips) == column), key=lambda word: word.start)
+            for column in range(len(strips) + 1)
+        ]
+        for row in rows
+    ]
     return Table(min(w.start for w in words), max(w.end for w in words), cells, ruled)

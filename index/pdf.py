@@ -16,8 +16,8 @@ from index.tables import are_names, sentences
 
 JOINED = re.compile("[\x02\ufffe]")
 """What PDFium writes where it joined a cut word itself."""
-NAME = re.compile(r"(?:[^\W_].*[^,;({]|[^\W_]|[#№%])")
-"""What may name a column: code does not."""
+NAME = re.compile(r"[^\W_](?:.{0,38}[^.,;:({])?|[^\W_].{0,3}\.|[#№%]")
+"""What may name a column: neither code nor part of a sentence."""
 RUNNING = 3
 """Line ends, at most, between a table that goes on in the next page and what stands around it."""
 CHARACTERS, WORDS = 50_000, 5_000

@@ -109,13 +109,23 @@ def test_other_words_that_are_written_among_those_of_a_table() -> None:
     assert tables([*words, far], NONE) == []
 
 
-@given(st.lists(st.lists(st.text("ab \n", max_size=9), min_size=3, max_size=3), min_size=3))
+@given(st.lists(st.lists(st.text("ab \n", max_size=9), min_size=3, max_size=3), min_size=2))
 def test_cells_between_rules_are_what_was_written(rows: list[list[str]]) -> None:
     said = [[" ".join(cell.split()) for cell in row] for row in rows]
     found = tables(page(rows), grid(rows, 3))
     if sum(sum(map(bool, row)) > 1 for row in said) > 1:
         assert [table.cells for table in found] == [[row for row in said if any(row)]]
         assert found[0].ruled
+
+
+def test_rows_that_no_rule_parts() -> None:
+    """Rules only around a table and below its first row, as they are set in books."""
+    rules = grid(STAFF, 3)
+    [table] = tables(page(STAFF), rules._replace(level=[*rules.level[:2], rules.level[-1]]))
+    assert table.cells == STAFF
+    rows = [STAFF[0], ["Maria\nand Jo", "B 204\nor A", "31\n4"], STAFF[2]]
+    [table] = tables(page(rows), grid(rows, 3))
+    assert table.cells == [[cell.replace("\n", " ") for cell in row] for row in rows]
 
 
 def test_rules_in_pieces_and_two_grids() -> None:
