@@ -13,7 +13,7 @@ from itertools import groupby, pairwise
 from typing import NamedTuple
 
 ROWS = 3
-"""Rows of a table without rules at least."""
+"""Lines of a table without rules at least."""
 WIDE = 0.9
 """Heights of a line that part two columns in ``OFTEN`` rows at least."""
 OFTEN = 2
@@ -217,11 +217,8 @@ def _table(rows: Sequence[Row], levels: Sequence[Rule]) -> Table | None:
         rows, within = rows[:-1], within[:-1]
     if len(rows) < ROWS or not all(within) or sum(map(_is_in_order, rows)) < IN_ORDER * len(rows):
         return None
-    strips = _without_empty(rows, strips)
-    if not strips:
-        return None
     told = _joined(rows, strips, levels)
-    return _told(told, strips, ruled=False) if len(told) >= ROWS else None
+    return _told(told, strips, ruled=False) if len(told) > 1 else None
 
 
 def _common(rows: Sequence[Row]) -> list[Strip]:
@@ -233,7 +230,7 @@ def _common(rows: Sequence[Row]) -> list[Strip]:
         if not _parted(row) and all(_begins(row, strip) for strip in strips):
             more = _strips([*some, row])
             some, strips = ([*some, row], more) if len(more) >= len(strips) else (some, strips)
-    return strips
+    return _without_empty(sorted(some, key=lambda row: -row[0].top), strips) if some else []
 
 
 def _strips(rows: Sequence[Row]) -> list[Strip]:
@@ -268,14 +265,15 @@ def _gap(row: Row, strip: Strip) -> float:
 
 
 def _without_empty(rows: Sequence[Row], strips: Sequence[Strip]) -> list[Strip]:
-    """Without those that part the words of a name, as "Atomic number", above a column."""
+    """Without those that part the words of a cell: on their right few rows have a word, and the
+    first one has none, or one near the word before it, as in "Atomic number"."""
     filled = [{_column(word, strips) for word in row} for row in rows]
-    seldom = [2 * sum(c in f for f in filled) <= len(rows) for c in range(1, len(strips) + 1)]
-    return [
-        strip
-        for strip, empty in zip(strips, seldom, strict=True)
-        if not (empty and _gap(rows[0], strip) < WIDE)
-    ]
+    told = []
+    for column, strip in enumerate(strips, 1):
+        seldom = 2 * sum(column in some for some in filled) <= len(rows)
+        if not seldom or (column in filled[0] and _gap(rows[0], strip) >= WIDE):
+            told.append(strip)
+    return told
 
 
 def _crosses(row: Row, strips: Sequence[Strip]) -> bool:

@@ -17,7 +17,9 @@ from index.tables import are_names, sentences
 JOINED = re.compile("[\x02\ufffe]")
 """What PDFium writes where it joined a cut word itself."""
 NAME = re.compile(r"[^\W_](?:.{0,38}[^.,;:({])?|[^\W_].{0,3}\.|[#№%]")
-"""What may name a column: neither code nor part of a sentence."""
+"""What may name a column."""
+SIGN = "#"
+"""What names the first column at most: elsewhere it begins what is said of code."""
 RUNNING = 3
 """Line ends, at most, between a table that goes on in the next page and what stands around it."""
 CHARACTERS, WORDS = 50_000, 5_000
@@ -116,7 +118,7 @@ def _told(table: Table, above: Sequence[str], bold: bool) -> tuple[Sequence[str]
     captions = [*takewhile(lambda row: sum(map(bool, row)) < 2, rows)]
     first, rest = rows[len(captions)], rows[len(captions) + 1 :]
     names: Sequence[str] = []
-    if bold or first == above or (are_names(first) and all(map(NAME.fullmatch, first))):
+    if bold or first == above or _may_name(first):
         names = first
     if len(above) == len(first) and not bold and not captions:
         names, rest = above, rest if first == above else [first, *rest]
@@ -126,13 +128,21 @@ def _told(table: Table, above: Sequence[str], bold: bool) -> tuple[Sequence[str]
     return (said if names or table.ruled else []), names
 
 
+def _may_name(cells: Sequence[str]) -> bool:
+    """Whether they look like names, and no two alike: code does not, nor do parts of a sentence."""
+    alike = len({*cells}) < len(cells) or SIGN in cells[1:]
+    return are_names(cells) and not alike and all(map(NAME.fullmatch, cells))
+
+
 def _is_bold(words: Any, table: Table, places: Sequence[int]) -> bool:
-    """Whether the first row of several cells is, and the next one is not."""
+    """Whether the first row of several cells is, of which most say something, and the next one is
+    not."""
     rows = [row for row in table.rows if sum(map(bool, row)) > 1][:2]
     bold = [
         all(_type(words, places[word.start])[1] for cell in row for word in cell) for row in rows
     ]
-    return bold == [True, False]
+    most = 2 * sum(map(bool, rows[0])) > len(rows[0]) if rows else False
+    return most and bold == [True, False]
 
 
 def _line(words: Any, line: str, places: Sequence[int]) -> Line:

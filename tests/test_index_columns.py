@@ -70,6 +70,13 @@ def test_names_without_a_wide_gap_between_them() -> None:
     assert table.cells == rows
 
 
+def test_second_words_that_stand_where_others_have_none() -> None:
+    rows = [["Name", "Role", "Room"], ["Maria", "nurse", "1"], ["Jonas Weber", "cook", "2"]]
+    rows += [["Ann", "cook\nand nurse", "3"], ["Lindholmgren", "nurse", "4"]]
+    [table] = tables(page(rows), NONE)
+    assert table.cells == [[cell.replace("\n", " ") for cell in row] for row in rows]
+
+
 def test_a_line_goes_on_with_the_one_above_it() -> None:
     rows = [["Option", "Meaning", "Since"], ["idle", "how long\nit waits", "2"], ["log", "it", "3"]]
     last = [["Option", "Since", "Meaning"], ["idle", "2", "how long\nit waits"], ["log", "3", "it"]]
@@ -175,6 +182,9 @@ def test_rows_of_a_pdf_are_told_with_the_names_of_their_columns(tmp_path: Path) 
     assert "Ann nurse B 2\n" in read(tmp_path / "b.pdf", [[LINE, *rows, LINE]])
     rows[0] = rows[0]._replace(bold=True)
     assert "No. 1 Ann: Role nurse, Room B 2." in read(tmp_path / "c.pdf", [[LINE, *rows, LINE]])
+    for first in (["set x", "#", "what it is"], ["set", "set", "x"], ["a", "so it is.", "b"]):
+        code = [fakes.Cells(first), *rows[1:]]
+        assert "Ann nurse B 2\n" in read(tmp_path / "e.pdf", [[LINE, *code, LINE]])
     code = [fakes.Cells(["call[a,", "second,", "third"])] * 4
     assert "call[a, second, third\n" in read(tmp_path / "d.pdf", [[LINE, *code]])
 
