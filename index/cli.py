@@ -118,8 +118,8 @@ def search(
             typer.echo(json.dumps(row, ensure_ascii=False))
         else:
             head = "{rank}. {title}  [{doc_id}]  distance {distance:.3f}  BM25 {lexical:.1f}"
-            label = f"  trust: {row['trust']}" if "trust" in row else ""
-            typer.echo(head.format(**row) + label)
+            more = "".join(f"  {name}: {row[name]}" for name in ("page", "trust") if name in row)
+            typer.echo(head.format(**row) + more)
             typer.echo("   " + " ".join(str(row["text"]).split()) + "\n")
 
 
@@ -194,6 +194,7 @@ def _rows(found: Any) -> list[dict[str, Any]]:
             "lexical": round(float(found.lexical[rank]), 4),
             "score": round(float(found.scores[rank]), 4),
             **({"trust": trust} if (trust := found.trusts[rank]) else {}),
+            **({"page": page} if (page := found.page_of(rank, int(found.starts[rank]))) else {}),
         }
         for rank in range(len(found))
     ]

@@ -36,7 +36,8 @@ class Document:
 
     ``trust``: how far its origin is trusted, in the words of whoever indexed it, or nothing.
     ``date``: the year, month or day that it is of, as ``index.dates`` writes them, or nothing.
-    ``sections``: in their order; what stands before the first one has no heading.
+    ``sections``: in their order; what stands before the first one has no heading. ``pages``: the
+    first character of each page, the first one's too; none where there are none.
     """
 
     id: str
@@ -46,12 +47,17 @@ class Document:
     trust: str = ""
     date: str = ""
     sections: tuple[Section, ...] = ()
+    pages: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
         """A document from the JSON that ``vars`` of one gives."""
         sections = tuple(Section(*section) for section in row.get("sections", ()))
-        return cls(**{**row, "sections": sections})
+        return cls(**{**row, "sections": sections, "pages": tuple(row.get("pages", ()))})
+
+    def page_at(self, start: int) -> int:
+        """The number of the page that a character is on, from 1; 0 if there are none."""
+        return bisect_right(self.pages, start)
 
     def title_at(self, start: int) -> str:
         """The title, and the headings of the section that this character of the text is in."""
@@ -172,8 +178,10 @@ def named(
     outline = Outline(title)
     for number, part in enumerate(_parts(pieces), 1):
         name = doc_id if number == 1 else f"{doc_id}#part{number}"
-        text, sections = outline.read(whole(part))
-        yield Document(whole(name), whole(title.strip()), text, source, trust, date, sections)
+        marked, pages = outline.paged(whole(part))
+        text, sections = outline.read(marked)
+        told = (source, trust, date, sections, pages)
+        yield Document(whole(name), whole(title.strip()), text, *told)
     if not number:
         yield Skipped(source, "empty")
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -237,14 +238,33 @@ def without_persons(items: Iterable[Item]) -> Iterator[Item]:
 
 
 def _redacted(document: Document) -> tuple[Document, Counter[str]]:
-    """The document with marks, its sections where they begin then, and how many marks there are."""
+    """The document with marks, its sections and pages where they begin then, and how many marks
+    there are."""
     title, counts = redacted(document.title)
     parts = []
     for part in document.parts():
         text, found = redacted(part)
         parts.append(text)
         counts += found
-    starts = accumulate(map(len, parts[:-1]))
+    starts = [*accumulate(map(len, parts[:-1]))]
     names = (redacted(section.name)[0] for section in document.sections)
-    sections = tuple(map(Section, starts, names))
-    return replace(document, title=title, text="".join(parts), sections=sections), counts
+    told = replace(
+        document,
+        title=title,
+        text="".join(parts),
+        sections=tuple(map(Section, starts, names)),
+        pages=tuple(_moved(document, [0, *starts])),
+    )
+    return told, counts
+
+
+def _moved(document: Document, starts: Sequence[int]) -> Iterator[int]:
+    """Where the pages of a document begin, once redacted: its sections begin at ``starts`` then."""
+    cuts = [0, *(section.start for section in document.sections)]
+    last, old, new = -1, 0, 0
+    for page in document.pages:
+        place = bisect_right(cuts, page) - 1
+        if place != last:
+            last, old, new = place, cuts[place], starts[place]
+        old, new = page, new + len(redacted(document.text[old:page])[0])
+        yield new

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from index.flow import FULL, goes_on, joined
 from index.running import bodies, without_contents
-from index.sections import bold_heading, heading
+from index.sections import PAGE, bold_heading, heading
 
-HYPHEN = re.compile(r"(?<=[^\W\d_])[-\u00ad\u2010]\r?\n(?=[^\W\d_A-Z])")
+HYPHEN = re.compile(rf"(?<=[^\W\d_])[-\u00ad\u2010]\r?\n({PAGE}*)(?=[^\W\d_A-Z])")
 """A word cut at the end of a line; before a capital or a figure the hyphen is its own."""
 LARGER = (1.9, 1.6, 1.35, 1.2, 1.08)
 """How many times the size of the text a heading is, from the first level down."""
@@ -56,17 +56,18 @@ class Layout:
         self._first: deque[str] = deque(maxlen=RUNNING)
 
     def texts(self, pages: Iterable[Sequence[Line]]) -> Iterator[str]:
-        """The paragraphs of all pages in pieces, headings marked (``index.sections``), without
-        what is the same above and below each, and without tables of contents. A sentence may go on
-        over pages; else a page ends like a paragraph."""
-        held, last = "", None
+        """The paragraphs of all pages in pieces, headings and the beginnings of pages marked
+        (``index.sections``), without what is the same above and below each, and without tables of
+        contents. A sentence may go on over pages; else a page ends like a paragraph."""
+        held, marks, last = "", "", None
         for lines in bodies(self._seen(pages), self._words):
             kept = without_contents([line.text for line in lines])
+            marks += PAGE
             if page := self._page([*compress(lines, kept)]):
-                held += (_between(last, page) if last else "") + page.told
+                held += (_between(last, page) if last else "") + marks + page.told
                 cut = held.rfind("\n") + 1
-                yield HYPHEN.sub("", held[:cut])
-                held, last = held[cut:], page
+                yield HYPHEN.sub(r"\1", held[:cut])
+                held, marks, last = held[cut:], "", page
         yield held
 
     def _seen(self, pages: Iterable[Sequence[Line]]) -> Iterator[Sequence[Line]]:

@@ -5,6 +5,7 @@ Legend: n questions, d candidates of each kind, k neighbours of one question.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -70,6 +71,8 @@ class Neighbours:
     dense_rank: NDArray[np.int32]
     """int32 [k]: place in the dense list from 0; -1 where the neighbour is not in it."""
     lexical_rank: NDArray[np.int32]
+    pages: tuple[tuple[int, ...], ...] = ()
+    """Where the pages of their documents begin; none where these have none."""
     searched: bool = True
     """Whether they were looked for in the database; False where they were given."""
     absent: Ids = field(default_factory=NO_CHUNKS.copy)
@@ -78,12 +81,18 @@ class Neighbours:
     def __len__(self) -> int:
         return len(self.chunk_ids)
 
+    def page_of(self, place: int, character: int) -> int:
+        """The number of the page of the document of one that a character of it is on, from 1; 0
+        where it has none."""
+        return bisect_right(self.pages[place], character) if self.pages else 0
+
     def select(self, places: Sequence[int]) -> Neighbours:
         """Some of them, by their places; of all that was searched as many are the nearest."""
         here = list(places)
         listed = ("doc_ids", "titles", "trusts", "texts", "tokens", "offsets")
         arrays = ("chunk_ids", "starts", "ends", "distances", "lexical", "scores")
         picked: dict[str, Any] = {n: tuple(getattr(self, n)[i] for i in here) for n in listed}
+        picked["pages"] = tuple(self.pages[i] for i in here if i < len(self.pages))
         picked |= {n: getattr(self, n)[here] for n in (*arrays, "dense_rank", "lexical_rank")}
         picked |= {n: getattr(self, n)[: len(here)] for n in ("dense_top", "lexical_top")}
         return replace(self, **picked)
@@ -278,6 +287,7 @@ class Retriever:
             lexical_top=np.sort(scored.bm25)[::-1][:k],
             dense_rank=scored.dense_rank[order],
             lexical_rank=scored.lexical_rank[order],
+            pages=tuple(d.pages for d, _, _ in placed),
         )
 
 

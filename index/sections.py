@@ -1,8 +1,9 @@
-"""The sections of a document, which its headings begin and name; knows no format.
+"""The sections of a document, which its headings begin and name, and its pages; knows no format.
 
 What a section says of "it" and "the warranty" is about what its headings name, so a chunk lies in
 one section and is titled by it. A format's reader marks the line of a heading with ``heading``;
-``Outline`` takes the marks out again and notes where each section begins.
+``Outline`` takes the marks out again and notes where each section begins; and so with ``page``
+where each page does.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import NamedTuple
 
 MARK = "\ufdd0"
 """A noncharacter (Unicode §23.7), which no text that is exchanged holds."""
+PAGE = "\ufdd1"
+"""Another one: stands where a page begins."""
 BETWEEN = " › "
 """Stands between a title and the headings below it."""
 LEVELS = 6
@@ -54,7 +57,7 @@ def bold_heading(words: str) -> str:
 
 def unmarked(text: str) -> str:
     """A text in which nothing passes for a mark."""
-    return text.replace(MARK, "")
+    return text.replace(MARK, "").replace(PAGE, "")
 
 
 class Outline:
@@ -63,6 +66,20 @@ class Outline:
     def __init__(self, title: str) -> None:
         self._title = _words(title)
         self._open: dict[int, str] = {}
+        self._pages = 0
+
+    def paged(self, marked: str) -> tuple[str, tuple[int, ...]]:
+        """A part without the marks of its pages, and where the first page and each further one
+        begins in what ``read`` makes of it: those of earlier parts at 0. None if there are no
+        pages."""
+        pieces = marked.split(PAGE)
+        starts = [0] * self._pages
+        at = 0
+        for piece in pieces[:-1]:
+            at += len(piece) - 2 * piece.count(MARK)
+            starts.append(at)
+        self._pages = len(starts)
+        return "".join(pieces), tuple(starts)
 
     def read(self, marked: str) -> tuple[str, tuple[Section, ...]]:
         """The text of a part without marks, and the sections in it. A heading that is followed by

@@ -47,7 +47,7 @@ ARRAYS = {
 }
 TABLE = "document_table.jsonl"
 SECTIONS = "chunk_sections"
-_OPTIONAL = ("trust", "date", "sections")
+_OPTIONAL = ("trust", "date", "sections", "pages")
 
 
 class TokenStore:

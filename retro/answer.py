@@ -491,6 +491,7 @@ def _evidence(found: Neighbours, i: int, span: tuple[int, int] | None, score: fl
         window_start=window_start,
         highlighted=span is not None,
         trust=found.trusts[i],
+        page=found.page_of(i, window_start + start),
     )
 
 

@@ -219,4 +219,4 @@ def _passage(evidence: Evidence, mark: bool, width: int = SHOWN_WIDTH) -> str:
     stop = text.find(" ", end + width)
     shown = " ".join(text[begin : None if stop < 0 else stop].split())
     cut = ["…" if begin or evidence.window_start else "", "…" if stop >= 0 else ""]
-    return f"  {evidence.title} ({evidence.doc_id}): {cut[0]}{shown}{cut[1]}"
+    return f"  {evidence.title} ({evidence.place}): {cut[0]}{shown}{cut[1]}"

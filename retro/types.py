@@ -24,7 +24,8 @@ class Evidence:
     characters *in the document*: of the highlighted answer span where there is one
     (``highlighted``), else of the whole window. ``window_start`` is where ``text`` begins in the
     document. ``distance`` is 1 - cosine; ``score`` is the probability that the answer stands here.
-    ``trust`` is the document's label, empty where it has none.
+    ``trust`` is the document's label, empty where it has none; ``page`` the number of the page,
+    from 1, that ``start`` is on, 0 where there are none.
     """
 
     doc_id: str
@@ -37,11 +38,16 @@ class Evidence:
     window_start: int = 0
     highlighted: bool = False
     trust: str = ""
+    page: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Its JSON form; ``trust`` only where there is one."""
-        out = asdict(self)
-        return out if self.trust else {k: v for k, v in out.items() if k != "trust"}
+        """Its JSON form; ``trust`` and ``page`` only where there is one."""
+        return {k: v for k, v in asdict(self).items() if v or k not in ("trust", "page")}
+
+    @property
+    def place(self) -> str:
+        """Its document, and the page of it, for a person."""
+        return f"{self.doc_id}, page {self.page}" if self.page else self.doc_id
 
 
 class Reading(NamedTuple):

@@ -173,12 +173,13 @@ def _card(rank: int, item: Evidence, answer: Answer) -> str:
     source = " ra-source" if shown and (rank == 1 or answer.abstained) else ""
     start, end = item.start - item.window_start, item.end - item.window_start
     text = mark(item.text, start, end) if shown else escape(item.text)
+    page = f"<div><dt>page</dt><dd>{item.page}</dd></div>" if item.page else ""
     trust = f"<div><dt>trust</dt><dd>{escape(item.trust)}</dd></div>" if item.trust else ""
     return (
         f'<li class="ra-card ra-passage{source}">'
         f"<h3><span>{rank}</span> {escape(item.title or item.doc_id)}</h3>"
         f"<blockquote>{'… ' if item.window_start else ''}{text}</blockquote><dl>"
-        f"<div><dt>document</dt><dd><code>{escape(item.doc_id)}</code></dd></div>"
+        f"<div><dt>document</dt><dd><code>{escape(item.doc_id)}</code></dd></div>{page}"
         f"<div><dt>distance</dt><dd>{item.distance:.3f}</dd></div>"
         f"<div><dt>score</dt><dd>{item.score:.2f}</dd></div>{trust}</dl></li>"
     )

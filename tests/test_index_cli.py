@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import ingest_fakes as fakes
 import numpy as np
 import pytest
 from index_fakes import FACTS, small_index, tiny_tokenizer, write_facts, write_jsonl
@@ -92,6 +93,21 @@ def test_search_tells_whom_a_passage_is_trusted_for(
     assert (first["trust"], "trust" in second) == ("forum", False)
     assert main(arguments) == 0
     assert capsys.readouterr().out.splitlines()[0].endswith("  trust: forum")
+
+
+def test_search_tells_the_page_of_a_passage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.pdf").write_bytes(fakes.pdf([["Lead."], [], ["Tin melts."]], "Metals"))
+    (tmp_path / "docs" / "b.txt").write_text("Zinc is no metal of this page.")
+    small_index(tmp_path / "docs", tmp_path / "out")
+    arguments = ["index", "search", str(tmp_path / "out")]
+    for asked, page in (("Lead and tin that melts", 1), ("Zinc is no metal", None)):
+        assert main([*arguments, asked, "--json", "-k", "1"]) == 0
+        assert json.loads(capsys.readouterr().out).get("page") == page
+    assert main([*arguments, "Tin melts"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith("  page: 1")
 
 
 def test_info_tells_what_an_index_holds(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,10 +9,11 @@ from index_fakes import small_index, tiny_tokenizer, write_jsonl
 from index.assemble import read_skipped
 from index.documents import Document, Item, Skipped
 from index.errors import UserError
-from index.filters import Filters, read_words
+from index.filters import Filters, read_words, without_persons
 from index.grow import add_documents
 from index.keys import HashingKeyEncoder
 from index.retriever import Retriever
+from index.sections import Section
 from retro.cli import main
 
 ENGLISH = (
@@ -128,6 +129,24 @@ def test_redacting_leaves_a_note() -> None:
         Skipped("d.txt", "'d' was redacted: 2 [e-mail]", kept=True),
     ]
     assert result(Filters(redact=True), document(ENGLISH)) == [ENGLISH]
+
+
+def test_pages_begin_where_they_do_when_a_text_is_redacted() -> None:
+    text = "Write to ann@zoo.example. Then go.\nLegs: ask ben@zoo.example or cy@zoo.example now."
+    pages = tuple(map(text.index, ("Write", "Then", "Then", "Legs", "or cy", "now")))
+    section = Section(text.index("Legs"), "Legs")
+    document = Document("a", "A", text, "a", sections=(section,), pages=pages)
+    [told] = [d for d in without_persons([document]) if isinstance(d, Document)]
+    assert "zoo" not in told.text
+    assert [told.text[page:][:3] for page in told.pages] == [
+        "Wri",
+        "The",
+        "The",
+        "Leg",
+        "or ",
+        "now",
+    ]
+    assert [told.page_at(told.text.index(word)) for word in ("go", "ask", "now")] == [3, 4, 6]
 
 
 def test_each_option_makes_another_request() -> None:

@@ -17,6 +17,7 @@ from index.sources import Document, Skipped, read_documents
 
 TEXT = [["one a", "b"], ["two a", "b c"], ["three a", "d"], ["four a", "e"], ["five a", "f"]]
 """The text of five pages."""
+TEXT_WORDS = ("ox", "ass", "ram", "cow", "hen", "cat")
 LONG = "This is a line of the text that the page is made of, word by word by word"
 
 
@@ -152,6 +153,39 @@ def test_a_sentence_of_a_pdf_goes_on_over_pages(tmp_path: Path) -> None:
     assert "two, by the\n\nnile" in text
     pages[1][1] = "nile, where it ends. " + LONG
     assert "word by night nile, where it ends." in read(tmp_path / "b.pdf", pages).text
+
+
+def test_the_pages_of_a_pdf_are_known(tmp_path: Path) -> None:
+    words = ["camel", "", "nile", "feet", "toes", "end"]
+    pages: list[list[str | fakes.Line]] = [
+        ["Zoo 1", f"A camel. {LONG}", f"{LONG} by ex-"],
+        [],
+        ["ample nile, " + LONG, LONG],
+        [fakes.Line("Feet", 18), f"of feet. {LONG}", LONG],
+        [fakes.Line("Toes", 18), fakes.Line("Two", 16), f"of toes. {LONG}"],
+        [f"The end. {LONG}"],
+    ]
+    document = read(tmp_path / "a.pdf", pages)
+    assert "by example nile" in document.text
+    told = [document.page_at(document.text.index(word)) for word in words if word]
+    assert told == [1, 3, 4, 5, 6]
+    starts = [document.text[start:][:4] for start in document.pages]
+    assert starts == ["Zoo ", "ampl", "ampl", "Feet", "Toes", "The "]
+    assert document.page_at(0) == 1
+    assert [section.name for section in document.sections] == ["Feet", "Toes › Two"]
+
+
+def test_pages_of_a_long_pdf_are_counted_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("index.documents.DOCUMENT_CHARACTERS", 300)
+    pages = [[f"Page of {word}.", f"{LONG}. {word.title()}.", LONG] for word in TEXT_WORDS]
+    (tmp_path / "a.pdf").write_bytes(fakes.pdf(pages))
+    parts = [item for item in read_documents([tmp_path / "a.pdf"]) if isinstance(item, Document)]
+    assert len(parts) > 2
+    for number, word in enumerate(TEXT_WORDS, 1):
+        [(part, at)] = [(d, d.text.index(f"of {word}")) for d in parts if f"of {word}" in d.text]
+        assert part.page_at(at) == number
 
 
 def test_type_is_known_where_text_lies_outside_a_page(tmp_path: Path) -> None:

@@ -494,6 +494,17 @@ def test_evidence_carries_the_trust_label_of_its_document(answerer: Answerer) ->
         assert row.get("trust") == ("forum" if row["doc_id"] == labelled else None)
 
 
+def test_evidence_tells_the_page_of_its_answer(answerer: Answerer) -> None:
+    question = ASKED[0]
+    found = answerer.retriever.search(question)
+    assert "page" not in answerer.answer(question).to_dict()["evidence"][0]
+    paged = replace(found, pages=((0, 0, 7),) * len(found))
+    [answer] = answerer.answer_batch([question], neighbours=[paged])
+    rows = answer.to_dict()["evidence"]
+    assert [row["page"] for row in rows] == [2 + (row["start"] >= 7) for row in rows]
+    assert answer.evidence[0].place == f"{rows[0]['doc_id']}, page {rows[0]['page']}"
+
+
 def test_opening_what_is_not_there_is_one_line(world: tiny.World, tmp_path: Path) -> None:
     for index, checkpoint in [
         (tmp_path / "none", world.checkpoint),

@@ -113,6 +113,13 @@ def test_a_card_shows_the_trust_label_of_its_document() -> None:
     assert "<dt>trust</dt><dd>&lt;forum&gt;</dd>" in shown
 
 
+def test_a_card_shows_the_page() -> None:
+    answer = make_answer(ANSWERABLE, 0.9)
+    assert "<dt>page</dt>" not in render.passages(answer)
+    paged = tuple(replace(item, page=12) for item in answer.evidence[:1])
+    assert "<dt>page</dt><dd>12</dd>" in render.passages(replace(answer, evidence=paged))
+
+
 def test_a_void_promise_is_told() -> None:
     answer = make_answer(ANSWERABLE, 0.93)
     assert "no promise" not in render.verdict(answer, 0.44).lower()
