@@ -41,6 +41,70 @@ def test_pages_of_a_pdf_are_paragraphs_and_cut_words_whole(tmp_path: Path) -> No
     assert second == "Two."
 
 
+VTT = """WEBVTT - Staff meeting
+
+NOTE it was recorded
+
+STYLE
+::cue { color: red }
+
+1
+00:00:01.000 --> 00:00:04.000 align:start
+<v Ann Lee>We <i>move</i> to Leipzig &amp; Halle</v>
+in May.
+
+00:04.000 --> 00:06.000
+<v Ann Lee>in May.</v>
+
+00:06.000 --> 00:08.000
+<v Ben>Why?</v>
+
+00:09.000 --> 00:10.000
+- The lease ends.
+"""
+SRT = """1\r
+00:00:01,000 --> 00:00:04,000\r
+Ann Lee: We move.\r
+\r
+2\r
+00:00:05,000 --> 00:00:06,000\r
+Ann Lee: and to Leipzig: in May.\r
+\r
+3\r
+00:00:07,000 --> 00:00:08,000\r
+Ben: Why?\r
+"""
+
+
+def test_what_is_said_in_subtitles(tmp_path: Path) -> None:
+    [told], _ = read(tmp_path / "a.vtt", VTT.encode())
+    said = ["Ann Lee: We move to Leipzig & Halle in May.", "Ben: Why? The lease ends."]
+    assert told.text.split("\n") == said
+    [told], _ = read(tmp_path / "b.srt", SRT.encode())
+    assert told.text.split("\n") == ["Ann Lee: We move. and to Leipzig: in May.", "Ben: Why?"]
+    [told], _ = read(tmp_path / "c.srt", SRT.replace("Ann Lee: ", "").replace("Ben: ", "").encode())
+    assert told.text == "We move. and to Leipzig: in May. Why?"
+    assert "no subtitles" in read(tmp_path / "d.vtt", b"Words.\n\nMore.")[1][0].reason
+
+
+def test_long_speeches_have_paragraphs(tmp_path: Path) -> None:
+    cue = "00:00:0{}.000 --> 00:00:09.000\n<v Ann>" + "word " * 30 + "end{}.\n\n"
+    page = "WEBVTT\n\n" + "".join(cue.format(n, n) for n in range(9))
+    [told], _ = read(tmp_path / "a.vtt", page.encode())
+    assert [line[:4] for line in told.text.split("\n")] == ["Ann:"] * 3
+    assert told.text.count("end") == 9
+
+
+def test_rich_text(tmp_path: Path) -> None:
+    body = rb"{\fonttbl\f0 Arial;}\pard WARRANTY\par\par Zo\'eb grants \b two\b0  years, for "
+    body += rb"\u8364? 5.\par"
+    [told], _ = read(tmp_path / "a_b.rtf", rb"{\rtf1\ansi\ansicpg1252" + body + b"}")
+    assert told.title == "a b"
+    assert told.text.split() == "WARRANTY Zoë grants two years, for € 5.".split()
+    assert [section.name for section in told.sections] == ["WARRANTY"]
+    assert read(tmp_path / "b.rtf", b"Words")[1][0].reason == "no Rich Text"
+
+
 def test_a_pdf_without_a_title_is_called_like_its_file(tmp_path: Path) -> None:
     assert read(tmp_path / "a_b.pdf", fakes.pdf([["Words."]]))[0][0].title == "a b"
 

@@ -59,6 +59,8 @@ ODF_SHEET = (
     '<table:table-cell table:number-columns-repeated="3"><text:p>1</text:p></table:table-cell>'
     "</table:table-row></table:table></office:spreadsheet>"
 )
+RTF = rb"{\rtf1\ansi\ansicpg1252 \b Camels\b0\par Zo\'eb has \u8364? 5 {\field{\*\fldrslt x}}\par}"
+VTT = b"WEBVTT\n\n1\n00:01.000 --> 00:02.000\n<v Ann>A camel</v>\n\n00:03.0 --> 00:04.0\nhas &lt;a\n"
 WIKI = "'''Mars''' is {{red|a}} [[planet|a planet]] &lt;ref>x&lt;/ref> {| |} [http://a b]"
 
 
@@ -72,6 +74,8 @@ SOUND: dict[str, Callable[[], bytes]] = {
     "txt": lambda: "Zoë’s camel\r\nhas a hump.\n".encode(),
     "md": lambda: MARKDOWN,
     "rst": lambda: RST,
+    "rtf": lambda: RTF,
+    "vtt": lambda: VTT,
     "html": lambda: HTML,
     "csv": lambda: CSV,
     "ipynb": lambda: b'{"cells": [{"cell_type": "code", "source": ["a", "b"], "outputs": []}]}',
