@@ -60,7 +60,7 @@ ODF_SHEET = (
     "</table:table-row></table:table></office:spreadsheet>"
 )
 RTF = rb"{\rtf1\ansi\ansicpg1252 \b Camels\b0\par Zo\'eb has \u8364? 5 {\field{\*\fldrslt x}}\par}"
-VTT = b"WEBVTT\n\n1\n00:01.000 --> 00:02.000\n<v Ann>A camel</v>\n\n00:03.0 --> 00:04.0\nhas &lt;a\n"
+VTT = b"WEBVTT\n\n1\n00:01.000 --> 00:02.000\n<v Ann>A camel</v>\n\n0:3.0 --> 0:04.0\nhas &lt;a\n"
 WIKI = "'''Mars''' is {{red|a}} [[planet|a planet]] &lt;ref>x&lt;/ref> {| |} [http://a b]"
 
 
