@@ -22,8 +22,8 @@ LARGER = (1.9, 1.6, 1.35, 1.2, 1.08)
 """How many times the size of the text a heading is, from the first level down."""
 LINES, LONGEST = 3, 150
 """Lines and characters of the longest heading."""
-NO_HEADING = re.compile(r"[.,;]$|[. ]{5}")
-"""The end of a sentence, or the dots of a table of contents."""
+NO_HEADING = re.compile(r"^(?!\d+(?:\.\d+)*\.? ).*[.,;]$|[. ]{5}")
+"""The end of a sentence, unless a number begins it, or the dots of a table of contents."""
 NUMBER = re.compile(r"\d+")
 RUNNING = 4
 """Pages before, left and right ones, whose first lines are known."""

@@ -270,6 +270,8 @@ def test_headings_of_a_pdf_are_set_in_larger_type_or_in_bold(tmp_path: Path) -> 
         fakes.Line("Humps . . . . . . . . . 17", 18),
         fakes.Line("1 2 3", 18),
         LONG,
+        fakes.Line("1.2 Humps, legs, etc.", 18),
+        LONG,
     ]
     document = read(tmp_path / "a.pdf", fakes.pdf([page, other], "Zoo"))
     assert [name for name, _ in told(document)] == [
@@ -278,6 +280,7 @@ def test_headings_of_a_pdf_are_set_in_larger_type_or_in_bold(tmp_path: Path) -> 
         "Camels › Legs of the camel",
         "Legs of the camel › Feet",
         "Camels › Humps",
+        "Camels › 1.2 Humps, legs, etc.",
     ]
     assert told(document)[3][1] == f"Feet\nTwo toes. {LONG}"
     assert "Humps . . ." in told(document)[4][1]
