@@ -11,6 +11,8 @@ from index.sections import MARK
 
 FULL = 0.7
 """How much of the longest lines a line fills that goes on in the next one."""
+WHOLE = 0.85
+"""How much of them one fills that goes on in a next one that begins with a figure or a quotation."""
 LEAST = 40
 """Characters of the longest line at least in a paragraph that was broken for its width."""
 
@@ -18,6 +20,7 @@ _ITEM = re.compile(r"\s*(?:[•◦▪‣·–—*+-]\s|\(?\w{1,3}[.)]\s)")
 """Begins an item of a list."""
 _CLOSED = frozenset(".!?:;{}\\-\u00ad\u2010")
 """Ends of lines that end a sentence, a line of code, or half of a word."""
+_QUOTES = "\"'‘’“”„«»([<"
 _ROW = re.compile(r"\||\S(?:\t+| {3,})\S")
 """Parts columns."""
 _CODE = ("    ", "\t")
@@ -62,8 +65,10 @@ def _told(lines: Sequence[str], joins: Sequence[bool]) -> str:
 
 def goes_on(line: str, following: str, full: float) -> bool:
     """Whether a sentence goes on in the next line, for its line is of ``full`` characters."""
-    within = following.lstrip()[0].islower() or line.split()[-1].lower() in STOPWORDS
-    return len(line.strip()) >= full and within and _may_go_on(line, following)
+    first, length = following.lstrip()[0], len(line.strip())
+    within = first.islower() or line.split()[-1].lower() in STOPWORDS
+    figure = length >= WHOLE / FULL * full and (first.isdecimal() or first in _QUOTES)
+    return length >= full and (within or figure) and _may_go_on(line, following)
 
 
 def _is_full(line: str, following: str, width: int) -> bool:

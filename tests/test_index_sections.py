@@ -333,9 +333,15 @@ def test_a_paragraph_of_a_pdf_goes_on_where_its_lines_are_full(tmp_path: Path) -
         *(f"Row {n} of a table {LONG} {n} m" for n in range(3)),
         LONG,
         "c. item",
+        f"{LONG} took",
+        f"74 days or “more” {LONG} till",
+        "“never” it says",
+        f"{LONG[:60]} x",
+        "9 more",
     ]
     document = read(tmp_path / "a.pdf", fakes.pdf([lines]))
-    assert document.text.split("\n") == [f"{lines[0]} {lines[1]} {lines[2]}", *lines[3:]]
+    whole = [" ".join(lines[:3]), *lines[3:-5], " ".join(lines[-5:-2]), *lines[-2:]]
+    assert document.text.split("\n") == whole
 
 
 def test_headings_of_wiki_markup() -> None:
