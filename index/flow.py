@@ -12,7 +12,7 @@ from index.sections import MARK
 FULL = 0.7
 """How much of the longest lines a line fills that goes on in the next one."""
 WHOLE = 0.85
-"""How much of them one fills that goes on in a next one that begins with a figure or a quotation."""
+"""How much of them one fills that goes on in a next one that begins with a figure or quotation."""
 LEAST = 40
 """Characters of the longest line at least in a paragraph that was broken for its width."""
 

@@ -333,9 +333,9 @@ def test_a_paragraph_of_a_pdf_goes_on_where_its_lines_are_full(tmp_path: Path) -
         *(f"Row {n} of a table {LONG} {n} m" for n in range(3)),
         LONG,
         "c. item",
-        f"{LONG} took",
-        f"74 days or “more” {LONG} till",
-        "“never” it says",
+        f"{LONG} took exactly",
+        f"74 days or more {LONG} till",
+        "[never] it says",
         f"{LONG[:60]} x",
         "9 more",
     ]
