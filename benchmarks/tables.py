@@ -3,8 +3,9 @@
     python benchmarks/tables.py
 
 Five small tables are written as Markdown, HTML and CSV, whose rows are indexed as sentences
-(``index.tables``), as PDF by Chromium, narrow with rules and without any, and as two kinds of plain
-text: rows with bars, as they stand in Markdown, and a line for each cell, as HTML's text gives it.
+(``index.tables``), as PDF by Chromium, narrow with rules and without any, and as plain text: rows
+with bars, as they stand in Markdown, columns parted by blanks, and a line for each cell, as HTML's
+text gives it.
 Asked are 47 questions that a cell answers and 14 that none does. Printed is, for each form, how
 many were answered rightly, wrongly, and though there is no answer. The tables and questions were
 made up for this. Some two minutes a form on one core; for PDF it needs ``chromium``.
@@ -144,6 +145,11 @@ def _cells(rows: Cells) -> str:
     return "\n".join(cell for row in rows for cell in row)
 
 
+def _columns(rows: Cells) -> str:
+    widths = [max(map(len, cells)) + 2 for cells in zip(*rows, strict=True)]
+    return "\n".join("".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
 def _html(rows: Cells) -> str:
     tags = ["th"] + ["td"] * (len(rows) - 1)
     told = (
@@ -169,6 +175,7 @@ BARE = "td, th {{padding: 2px 6px; text-align: left; font-weight: normal}}"
 FORMS: dict[str, tuple[str, str, Callable[[Cells], str]]] = {
     "rows with bars": ("txt", "{title}\n\n{table}\n", _bars),
     "a line for each cell": ("txt", "{title}\n\n{table}\n", _cells),
+    "columns": ("txt", "{title}\n\n{table}\n", _columns),
     "md": ("md", "# {title}\n\n{table}\n", _bars),
     "html": ("html", "<title>{title}</title><h1>{title}</h1>{table}", _html),
     "csv": ("csv", "{table}\n", _csv),

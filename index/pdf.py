@@ -12,14 +12,10 @@ from index.columns import THIN, Rule, Rules, Table, Word, tables
 from index.documents import Unreadable
 from index.layout import Layout, Line
 from index.sections import unmarked
-from index.tables import are_names, sentences
+from index.tables import may_name, sentences
 
 JOINED = re.compile("[\x02\ufffe]")
 """What PDFium writes where it joined a cut word itself."""
-NAME = re.compile(r"[^\W_](?:.{0,38}[^.,;:({])?|[^\W_].{0,3}\.|[#№%]")
-"""What may name a column."""
-SIGN = "#"
-"""What names the first column at most: elsewhere it begins what is said of code."""
 RUNNING = 3
 """Line ends, at most, between a table that goes on in the next page and what stands around it."""
 CHARACTERS, WORDS = 50_000, 5_000
@@ -118,7 +114,7 @@ def _told(table: Table, above: Sequence[str], bold: bool) -> tuple[Sequence[str]
     captions = [*takewhile(lambda row: sum(map(bool, row)) < 2, rows)]
     first, rest = rows[len(captions)], rows[len(captions) + 1 :]
     names: Sequence[str] = []
-    if bold or first == above or _may_name(first):
+    if bold or first == above or may_name(first):
         names = first
     if len(above) == len(first) and not bold and not captions:
         names, rest = above, rest if first == above else [first, *rest]
@@ -126,12 +122,6 @@ def _told(table: Table, above: Sequence[str], bold: bool) -> tuple[Sequence[str]
         rest = [first, *rest]
     said = [*map("".join, captions), *sentences(names, rest)]
     return (said if names or table.ruled else []), names
-
-
-def _may_name(cells: Sequence[str]) -> bool:
-    """Whether they look like names, and no two alike: code does not, nor do parts of a sentence."""
-    alike = len({*cells}) < len(cells) or SIGN in cells[1:]
-    return are_names(cells) and not alike and all(map(NAME.fullmatch, cells))
 
 
 def _is_bold(words: Any, table: Table, places: Sequence[int]) -> bool:

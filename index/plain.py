@@ -7,9 +7,10 @@ between empty lines. What might as well be a line of a paragraph or an item of a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
 
+from index import aligned
 from index.flow import unwrapped
 from index.running import unpaged, without_contents
 from index.sections import LEVELS, heading, unmarked
@@ -80,6 +81,7 @@ class _Lines:
         self.rules = [bool(_RULE.fullmatch(words)) for words in self.words]
         self.fresh = fresh
         self.items = self._items()
+        self.tables = dict(self._tables())
 
     def marked(self, count: int | None = None) -> str:
         """The first lines, headings with their marks; a line end behind them where there are
@@ -89,6 +91,11 @@ class _Lines:
         lines = iter(range(len(said)))
         for i in lines:
             if not said[i]:
+                continue
+            if i in self.tables:
+                rows, end = self.tables[i]
+                told += rows
+                next(islice(lines, end - i - 1, end - i - 1), None)
                 continue
             level = self._level(i)
             told.append(heading(level, self.words[i].removesuffix(":")) if level else self.lines[i])
@@ -111,6 +118,17 @@ class _Lines:
         return next(
             (level for kind in kinds[: 1 if i in self.items else 4] if (level := kind(i))), 0
         )
+
+    def _tables(self) -> Iterator[tuple[int, tuple[Sequence[str], int]]]:
+        """Where tables begin, with their rows as sentences, and end; a line may stand right above
+        one."""
+        for words, group in groupby(range(len(self.lines)), lambda i: bool(self.words[i])):
+            block = [*group]
+            for above in (0, 1) if words else ():
+                begin, end = block[0] + above, block[-1] + 1
+                if rows := aligned.told(self.lines[begin:end]):
+                    yield begin, (rows, end)
+                    break
 
     def _items(self) -> set[int]:
         """The lines of lists whose items are parted by empty lines."""

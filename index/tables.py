@@ -7,11 +7,16 @@ Price 9.50 €." (``benchmarks/tables.py``). Knows cells, no format.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby, zip_longest
 
 COLUMNS = 50
 """Columns that one cell of a table may span, and those from which one may span rows."""
+NAME = re.compile(r"[^\W_](?:.{0,38}[^.,;:({])?|[^\W_].{0,3}\.|[#№%]")
+"""What may name a column."""
+SIGN = "#"
+"""What names the first column at most: elsewhere it begins what is said of code."""
 REPEATED = 100
 """Characters, at most, of what is told again in each row: a column's name, a cell that spans rows.
 A page with a name of a megabyte and a million rows would be as large as a library."""
@@ -68,6 +73,13 @@ def _parted(rows: Iterator[Sequence[str]]) -> Iterator[str]:
             yield from sentences(row if named else [], rows if named else chain([row], rows))
             return
         yield from filled
+
+
+def may_name(cells: Sequence[str]) -> bool:
+    """The same where nothing but place tells that they are cells: they look like names then, and no
+    two are alike. Code does not, nor do parts of a sentence."""
+    alike = len({*cells}) < len(cells) or SIGN in cells[1:]
+    return are_names(cells) and not alike and all(map(NAME.fullmatch, cells))
 
 
 def _digits(cells: Iterable[str]) -> bool:
