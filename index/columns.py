@@ -15,8 +15,7 @@ from typing import NamedTuple
 ROWS = 3
 """Lines of a table without rules at least."""
 WIDE = 0.9
-"""Heights of a line that part two columns in ``OFTEN`` rows at least."""
-OFTEN = 2
+"""Heights of a line that part two columns in one row at least."""
 SAME = 1.5
 """Points between places that are one."""
 FAR = 3.0
