@@ -18,6 +18,8 @@ JOINED = re.compile("[\x02\ufffe]")
 """What PDFium writes where it joined a cut word itself."""
 RUNNING = 3
 """Line ends, at most, between a table that goes on in the next page and what stands around it."""
+LONGEST = 200
+"""Characters of a cell of a table without names: longer ones are text that rules part."""
 CHARACTERS, WORDS = 50_000, 5_000
 """Of a page that is looked through for tables, at most."""
 DRAWINGS, SEGMENTS = 20_000, 10_000
@@ -82,7 +84,7 @@ def _lines(page: Any, above: Sequence[str]) -> tuple[list[Line], Sequence[str]]:
     for table in _tables(page, words, text, places):
         may_go_on = text.count("\n", 0, table.start) <= RUNNING
         rows, names = _told(table, above if may_go_on else [], _is_bold(words, table, places))
-        if rows:
+        if rows and not text[table.end :].partition("\r\n")[0].strip():
             told[table.start] = (table.end, rows)
         above = names if text.count("\n", table.end) <= RUNNING else []
     lines = []
@@ -120,8 +122,8 @@ def _told(table: Table, above: Sequence[str], bold: bool) -> tuple[Sequence[str]
         names, rest = above, rest if first == above else [first, *rest]
     elif not names:
         rest = [first, *rest]
-    said = [*map("".join, captions), *sentences(names, rest)]
-    return (said if names or table.ruled else []), names
+    known = names or (table.ruled and all(len(cell) <= LONGEST for row in rows for cell in row))
+    return [*map("".join, captions), *sentences(names, rest)] if known else [], names
 
 
 def _is_bold(words: Any, table: Table, places: Sequence[int]) -> bool:

@@ -170,9 +170,9 @@ class Cells(NamedTuple):
         return f"/{'B' if self.bold else 'F'} 12 Tf {told} "
 
 
-def rules(lefts: Sequence[int], lines: range) -> str:
-    """What draws rules around the cells on these lines of a page."""
-    heights = [720 - 26 * (n - 0.6) for n in (*lines, lines.stop)]
+def rules(lefts: Sequence[int], lines: Sequence[int]) -> str:
+    """What draws rules above these lines of a page, and upright ones."""
+    heights = [720 - 26 * (n - 0.6) for n in lines]
     wide, high = lefts[-1] - lefts[0], heights[0] - heights[-1]
     level = (f"{lefts[0]} {y} {wide} 1 re f" for y in heights)
     upright = (f"{left} {heights[-1]} m {left} {heights[-1] + high} l S" for left in lefts)

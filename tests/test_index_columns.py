@@ -206,14 +206,35 @@ def test_a_table_of_a_pdf_goes_on_in_the_next_page(tmp_path: Path) -> None:
 def test_cells_of_a_pdf_between_rules(tmp_path: Path) -> None:
     lefts = (60, 150, 240)
     rows = [fakes.Cells(["Width", "3 cm"], (66, 156)), fakes.Cells(["Weight", "2 kg"], (66, 156))]
-    drawn = fakes.rules(lefts, range(1, 3))
+    drawn = fakes.rules(lefts, (1, 2, 3))
     text = read(tmp_path / "a.pdf", [[LINE, *rows, LINE]], drawn=drawn)
     assert text.split("\n") == [LINE, "Width: 3 cm.", "Weight: 2 kg.", LINE]
     caption = fakes.Cells(["Sizes"], (66,))
     head = fakes.Cells(["Of", "Is"], (66, 156), bold=True)
-    drawn = fakes.rules(lefts, range(1, 5))
+    drawn = fakes.rules(lefts, (1, 2, 3, 4, 5))
     text = read(tmp_path / "b.pdf", [[LINE, caption, head, *rows, LINE]], drawn=drawn)
     assert text.split("\n") == [LINE, "Sizes", "Of Width: Is 3 cm.", "Of Weight: Is 2 kg.", LINE]
+
+
+@pytest.mark.parametrize(("count", "mark"), [(9, " in boxes"), (3, ": in boxes")])
+def test_text_in_boxes_stays_as_it_is(tmp_path: Path, count: int, mark: str) -> None:
+    """Written one box after the other, in lines that are too many for a cell, or not."""
+    heights = [720 - 26 * n for n in range(1, count + 1)]
+    lines = [f"1 0 0 1 66 {y} Tm (Words of a text, {n} lines) Tj" for n, y in enumerate(heights)]
+    box = " ".join(lines).removeprefix("1 0 0 1 66 694 Tm (").removesuffix(") Tj")
+    rows = [fakes.Cells([box, "in boxes"], (66, 356)), *[""] * (count - 1)]
+    rows.append(fakes.Cells(["One", "two"], (66, 356)))
+    drawn = fakes.rules((60, 350, 640), (1, count + 1, count + 2))
+    text = read(tmp_path / "a.pdf", [[LINE, *rows, LINE]], drawn=drawn)
+    assert f"{count - 1} lines{mark}" in text.replace("\n", " ")
+
+
+def test_what_is_written_behind_a_table_in_its_line_stays(tmp_path: Path) -> None:
+    rows = [fakes.Cells(["Name", "Role", "Room"]), fakes.Cells(["Ann", "nurse", "B 2"])]
+    rows += [fakes.Cells(["Ben", "cook", "A 17"])]
+    last = fakes.Cells(["Ben", "cook", "A", "and all that is behind it"], (72, 200, 330, 345))
+    text = read(tmp_path / "a.pdf", [[LINE, *rows[:2], last, LINE]])
+    assert "and all that is behind it" in text
 
 
 def test_headings_are_known_in_a_pdf_of_tables(tmp_path: Path) -> None:
