@@ -229,12 +229,12 @@ def test_text_in_boxes_stays_as_it_is(tmp_path: Path, count: int, mark: str) -> 
     assert f"{count - 1} lines{mark}" in text.replace("\n", " ")
 
 
-def test_what_is_written_behind_a_table_in_its_line_stays(tmp_path: Path) -> None:
-    rows = [fakes.Cells(["Name", "Role", "Room"]), fakes.Cells(["Ann", "nurse", "B 2"])]
-    rows += [fakes.Cells(["Ben", "cook", "A 17"])]
-    last = fakes.Cells(["Ben", "cook", "A", "and all that is behind it"], (72, 200, 330, 345))
-    text = read(tmp_path / "a.pdf", [[LINE, *rows[:2], last, LINE]])
-    assert "and all that is behind it" in text
+def test_what_stands_beside_a_table_stays(tmp_path: Path) -> None:
+    rows = [fakes.Cells(["Width", "3 cm"], (66, 156))]
+    rows.append(fakes.Cells(["Weight", "2 kg", "as it was weighed"], (66, 156, 400)))
+    drawn = fakes.rules((60, 150, 240), (1, 2, 3))
+    text = read(tmp_path / "a.pdf", [[LINE, *rows, LINE]], drawn=drawn)
+    assert "Weight 2 kg as it was weighed\n" in text
 
 
 def test_headings_are_known_in_a_pdf_of_tables(tmp_path: Path) -> None:
