@@ -41,7 +41,7 @@ def test_build_names_what_it_left_out(
     assert "broken.pdf: no PDF" in shown.err
     assert "skipped 2 files: type '.png' is unknown" in shown.err
     assert "skipped 1 file: type '.css' is unknown" in shown.err
-    assert "(known: .txt .md .rst .ipynb .html" in shown.err
+    assert "(known: .txt .md .rst .ipynb" in shown.err
     assert f"by name: retro index info {out})" in shown.err
     assert "photo.png" not in shown.err
     assert main(["index", "info", str(out)]) == 0
