@@ -20,9 +20,6 @@ SILENT = (
     "a.headerlink, a.hash-link"
 )
 """Elements whose text is no part of what a page says."""
-CONTENTS = "div.toc, dl.toc, ul.toc, ol.toc, div#toc, div.toctree-wrapper, [role=doc-toc]"
-"""Tables of contents, as DocBook, Sphinx and wikis name them. They say nothing, if they are links:
-an overview of commands says what each is for."""
 BLOCKS = (
     "address, article, blockquote, br, caption, dd, div, dl, dt, fieldset, figcaption, figure, h1, "
     "h2, h3, h4, h5, h6, hr, li, main, ol, p, pre, section, table, tbody, td, tfoot, th, thead, "
@@ -69,9 +66,6 @@ def extract(page: str) -> tuple[str, str]:
     tree = LexborHTMLParser(unmarked(page.replace(LINE, " ")))
     for node in tree.css(SILENT):
         node.decompose()
-    for node in tree.css(CONTENTS):
-        if _is_links(node):
-            node.decompose()
     title = tree.css_first("title")
     for table in tree.css(NAMED_TABLE):
         _tell(table)
@@ -83,12 +77,6 @@ def extract(page: str) -> tuple[str, str]:
     text = tree.body.text() if tree.body else ""
     lines = (" ".join(line.split()) for line in text.split(LINE))
     return " ".join(title.text().split()) if title else "", "\n".join(filter(None, lines))
-
-
-def _is_links(node: Any) -> bool:
-    """Whether most of its letters are those of links."""
-    linked = sum(len("".join(link.text().split())) for link in node.css("a"))
-    return 2 * linked >= len("".join(node.text().split()))
 
 
 def _part(tree: Any) -> None:
