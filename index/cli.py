@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -164,12 +163,17 @@ def _left_out(folder: Path) -> Iterator[str]:
     from index.assemble import read_skipped
     from index.sources import UNKNOWN_TYPE, known_types
 
-    unknown = Counter(s.reason for s in read_skipped(folder) if s.by == UNKNOWN_TYPE)
-    others = (s for s in read_skipped(folder) if s.by != UNKNOWN_TYPE)
-    for item in islice(others, SHOWN):
-        yield f"{_verb(item.kept)} {item.source}: {item.reason}"
-    if more := sum(1 for _ in others):
-        yield f"… and {more:,} more: retro index info {folder}"
+    unknown: Counter[str] = Counter()
+    others = 0
+    for item in read_skipped(folder):
+        if item.by == UNKNOWN_TYPE:
+            unknown[item.reason] += 1
+            continue
+        others += 1
+        if others <= SHOWN:
+            yield f"{_verb(item.kept)} {item.source}: {item.reason}"
+    if others > SHOWN:
+        yield f"… and {others - SHOWN:,} more: retro index info {folder}"
     for reason, count in unknown.most_common(TYPES):
         yield f"skipped {count:,} {'file' if count == 1 else 'files'}: {reason}"
     if unknown:

@@ -95,7 +95,7 @@ def _lines(page: Any, above: Sequence[str]) -> tuple[list[Line], Sequence[str]]:
             until = end
             lines += [Line(_clean(row), 0.0, False) for row in rows]
         elif begin >= until:
-            lines.append(_line(words, line, places[begin:]))
+            lines.append(_line(words, line, places[begin : begin + len(line)]))
         begin += len(line) + 2
     words.close()
     page.close()
@@ -138,7 +138,7 @@ def _is_bold(words: Any, table: Table, places: Sequence[int]) -> bool:
 
 
 def _line(words: Any, line: str, places: Sequence[int]) -> Line:
-    letters = [place for place, c in zip(places, line, strict=False) if c.isalnum()]
+    letters = [place for place, c in zip(places, line, strict=True) if c.isalnum()]
     some = {letters[i * (len(letters) - 1) // 2] for i in range(3)} if letters else set()
     types = {_type(words, place) for place in some}
     size = next(iter(types))[0] if len({size for size, _ in types}) == 1 else 0.0
@@ -190,11 +190,17 @@ def _sides(drawn: Any) -> Iterator[tuple[float, float, float, float]]:
         if raw.FPDFPathSegment_GetType(segment) == raw.FPDF_SEGMENT_MOVETO:
             points = points[-1:]
         elif len(points) > 1:
-            (x0, y0), (x1, y1) = points[-2:]
-            yield min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
+            yield _around(*points[-2:])
         if raw.FPDFPathSegment_GetClose(segment) and len(points) > 1:
-            (x0, y0), (x1, y1) = points[0], points[-1]
-            yield min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
+            yield _around(points[0], points[-1])
+
+
+def _around(
+    one: tuple[float, float], other: tuple[float, float]
+) -> tuple[float, float, float, float]:
+    """Left, bottom, right and top of two points."""
+    (left, right), (bottom, top) = (sorted(pair) for pair in zip(one, other, strict=True))
+    return left, bottom, right, top
 
 
 def _words(words: Any, text: str, places: Sequence[int]) -> list[Word]:
